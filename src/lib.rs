@@ -1,0 +1,4 @@
+//! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
+
+pub mod error;
+pub mod types;
