@@ -1,4 +1,5 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
 pub mod error;
+pub mod log;
 pub mod types;

@@ -1,0 +1,3 @@
+//! The partition log (DESIGN §6).
+
+pub mod storage;
