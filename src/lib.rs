@@ -2,4 +2,6 @@
 
 pub mod error;
 pub mod log;
+pub mod replication;
+pub mod security;
 pub mod types;
