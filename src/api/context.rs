@@ -1,0 +1,44 @@
+//! What a request knows: the node it came to, and who sent it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::runtime::Node;
+use crate::security::{Operation, Principal, ResourceType};
+
+/// A listener as the broker knows it, by its place in `listeners`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub usize);
+
+/// Lives as long as its request.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    pub node: Arc<Node>,
+    /// The API version that both sides speak here.
+    pub version: i16,
+    pub correlation_id: i32,
+    /// A copy: it may outlive the frame.
+    pub client_id: Option<Arc<str>>,
+    pub client_host: IpAddr,
+    pub principal: Principal,
+    pub listener: ListenerId,
+}
+
+impl RequestContext {
+    pub fn authorize(&self, operation: Operation, resource: ResourceType, name: &str) -> bool {
+        self.node
+            .authorizer
+            .allows(&self.principal, operation, resource, name)
+    }
+
+    pub fn authorized_operations(&self, resource: ResourceType, name: &str) -> i32 {
+        self.node
+            .authorizer
+            .authorized_operations(&self.principal, resource, name)
+    }
+
+    /// What Kafka logs and keeps of a client that names none.
+    pub fn client_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or("")
+    }
+}
