@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod log;
+pub mod protocol;
 pub mod types;
