@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod log;
+pub mod protocol;
 pub mod replication;
 pub mod security;
 pub mod types;
