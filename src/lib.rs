@@ -1,8 +1,10 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
 pub mod error;
+pub mod group;
 pub mod log;
 pub mod protocol;
 pub mod replication;
 pub mod security;
+pub mod state_machine;
 pub mod types;

@@ -1,0 +1,1 @@
+//! Groups left to chance.
