@@ -323,6 +323,20 @@ impl SyncGroupReply {
     }
 }
 
+impl OffsetFetchReply {
+    /// Clients know fewer errors here than elsewhere: a coordinator that is not available is none.
+    pub fn failed(group_id: Arc<str>, error: ErrorCode) -> Self {
+        Self {
+            group_id,
+            error: match error {
+                ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+                error => error,
+            },
+            topics: Vec::new(),
+        }
+    }
+}
+
 impl DescribedGroup {
     pub fn failed(group_id: Arc<str>, error: ErrorCode) -> Self {
         Self {
@@ -354,11 +368,9 @@ impl Request {
                 members: Vec::new(),
             }),
             Request::OffsetCommit(commit) => Reply::OffsetCommit(commit.all_partitions(error)),
-            Request::OffsetFetch(fetch) => Reply::OffsetFetch(OffsetFetchReply {
-                group_id: fetch.group_id.clone(),
-                error,
-                topics: Vec::new(),
-            }),
+            Request::OffsetFetch(fetch) => {
+                Reply::OffsetFetch(OffsetFetchReply::failed(fetch.group_id.clone(), error))
+            }
             Request::OffsetDelete(_) => Reply::OffsetDelete(OffsetDeleteReply {
                 error,
                 topics: Vec::new(),
@@ -418,11 +430,9 @@ impl Reply {
                 }
                 Reply::OffsetCommit(topics)
             }
-            Reply::OffsetFetch(fetch) => Reply::OffsetFetch(OffsetFetchReply {
-                group_id: fetch.group_id,
-                error,
-                topics: Vec::new(),
-            }),
+            Reply::OffsetFetch(fetch) => {
+                Reply::OffsetFetch(OffsetFetchReply::failed(fetch.group_id, error))
+            }
             Reply::OffsetDelete(_) => Reply::OffsetDelete(OffsetDeleteReply {
                 error,
                 topics: Vec::new(),

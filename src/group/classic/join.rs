@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::group::{ClassicGroup, ClassicGroupState as State};
 use super::member::ClassicGroupMember;
 use super::rebalance::{
-    NEW_MEMBER_JOIN_TIMEOUT_MS, maybe_prepare_rebalance_or_complete_join, park_join, remove_member,
-    reply_join,
+    NEW_MEMBER_JOIN_TIMEOUT_MS, maybe_complete_join_phase,
+    maybe_prepare_rebalance_or_complete_join, park_join, remove_member, reply_join,
 };
 use super::static_member::static_member_rejoins;
 use crate::error::ErrorCode;
@@ -29,6 +29,8 @@ pub(in crate::group) fn join(
         remove_member(group, turn, &request.member_id);
         let full = JoinGroupReply::failed("", ErrorCode::GroupMaxSizeReached);
         reply_join(turn, Some(token), full);
+        // It may have been the last one waited for.
+        maybe_complete_join_phase(group, turn);
     } else if !group.supports_protocols(&request.protocol_type, &request.protocols) {
         let error = ErrorCode::InconsistentGroupProtocol;
         let inconsistent = JoinGroupReply::failed(request.member_id, error);

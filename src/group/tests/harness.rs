@@ -52,7 +52,7 @@ pub struct Harness {
     pub open: BTreeSet<ReplyToken>,
     held: VecDeque<Held>,
     uncommitted: bool,
-    next_token: u64,
+    pub next_token: u64,
     generations: BTreeMap<Arc<str>, i32>,
     events: Vec<Event>,
 }

@@ -1,7 +1,7 @@
 //! Plays the files in `transcripts/`: lines after `>` are commands, the lines below them what came of it.
 //!
 //! With `UPDATE_TRANSCRIPTS=1` the files are rewritten with what really came; read the difference.
-//! Member ids end in `~N` for the N-th fresh id; `#N` is the N-th request; `log` is a record appended.
+//! `#N` is the N-th request, `log` a record appended; member ids end in `~N` when request N made them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,7 +54,6 @@ fn transcripts() {
 fn play(script: &str) -> String {
     let mut player = Player {
         harness: Harness::new(config()),
-        fresh: 0,
     };
     let mut out = String::new();
     for line in script.lines() {
@@ -74,7 +73,6 @@ fn play(script: &str) -> String {
 
 struct Player {
     harness: Harness,
-    fresh: u128,
 }
 
 /// `name key=value … bare …`
@@ -300,7 +298,6 @@ impl Player {
     }
 
     fn join(&mut self, line: &Line) -> JoinGroup {
-        self.fresh += 1;
         let version = line.number("v", 9);
         let topics = line.text("topics").unwrap_or_else(|| "t".into());
         let topics: Vec<&str> = topics.split(',').collect();
@@ -325,7 +322,7 @@ impl Player {
             client_host: "/127.0.0.1".into(),
             requires_known_member_id: version >= 4,
             supports_skipping_assignment: version >= 9,
-            fresh_id: Uuid::from_u128(self.fresh),
+            fresh_id: Uuid::from_u128(u128::from(self.harness.next_token)),
         }
     }
 }
