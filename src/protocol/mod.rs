@@ -8,4 +8,5 @@ pub mod batch_builder;
 pub mod compression;
 pub mod record;
 pub mod record_batch;
+pub mod schema;
 pub mod varint;

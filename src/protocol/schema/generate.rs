@@ -1,0 +1,1 @@
+//! Writes the types of `messages/generated` from the table.
