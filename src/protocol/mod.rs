@@ -6,6 +6,9 @@
 
 pub mod batch_builder;
 pub mod compression;
+pub mod frame;
+pub mod guard;
+pub mod header;
 pub mod record;
 pub mod record_batch;
 pub mod schema;

@@ -7,6 +7,8 @@
 #[cfg(test)]
 pub(crate) mod generate;
 mod parse;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::sync::{Arc, LazyLock};
 
