@@ -9,6 +9,7 @@ pub mod compression;
 pub mod frame;
 pub mod guard;
 pub mod header;
+pub mod messages;
 pub mod record;
 pub mod record_batch;
 pub mod schema;

@@ -5,7 +5,7 @@
 //! make up values. The table is part of the program: that it parses is a test's business, not an error's.
 
 #[cfg(test)]
-pub(crate) mod generate;
+mod generate;
 mod parse;
 #[cfg(test)]
 pub(crate) mod sample;
