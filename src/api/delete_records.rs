@@ -73,7 +73,7 @@ fn delete(
     partition: PartitionId,
     before: i64,
 ) -> Result<Offset, ErrorCode> {
-    let partition = ctx.node.partitions.by_name(topic, partition)?;
+    let partition = ctx.node.partition_by_name(topic, partition)?;
     // Compacted only: nothing may be cut off, or the latest value of a key would be.
     if !partition.config().cleanup_policy.delete {
         return Err(ErrorCode::PolicyViolation);

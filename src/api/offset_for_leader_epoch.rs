@@ -61,7 +61,7 @@ fn end_offset(
     current: LeaderEpoch,
     wanted: LeaderEpoch,
 ) -> Result<(LeaderEpoch, Offset), ErrorCode> {
-    let partition = ctx.node.partitions.by_name(topic, partition)?;
+    let partition = ctx.node.partition_by_name(topic, partition)?;
     partition.with_leader_log(current, |view| {
         view.log
             .end_offset_for_epoch(wanted)
