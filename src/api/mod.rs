@@ -18,7 +18,7 @@ use crate::protocol::guard::{self, GuardError};
 use crate::protocol::header::RequestHeader;
 use crate::protocol::messages;
 
-pub use context::{ListenerId, RequestContext};
+pub use context::RequestContext;
 pub use response::{FileRange, Response, ResponsePart};
 
 /// A request being served. `Ok(None)` is a request that wants no reply (`acks=0`).
