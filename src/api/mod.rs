@@ -18,7 +18,7 @@ use crate::protocol::guard::{self, GuardError};
 use crate::protocol::header::RequestHeader;
 use crate::protocol::messages;
 
-pub use context::{ListenerId, RequestContext};
+pub use context::RequestContext;
 pub use response::{FileRange, Response, ResponsePart};
 
 /// A request being served. `Ok(None)` is a request that wants no reply (`acks=0`).
@@ -43,6 +43,9 @@ pub enum RequestError {
         version: i16,
         reason: String,
     },
+    /// `acks=0` wants no reply: closing the connection is the only word there is.
+    #[error("an append with acks=0 was refused: {0}")]
+    UnansweredProduce(ErrorCode),
     #[error("API key {key} is not served")]
     UnknownApi { key: i16 },
     #[error("{api} v{version} is not served")]

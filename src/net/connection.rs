@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::transport::{Outbox, Transport};
-use crate::api::{self, Api, ListenerId, RequestContext, RequestError, Response, ServedRequest};
+use crate::api::{self, Api, RequestContext, RequestError, Response, ServedRequest};
 use crate::protocol::header::{self, RequestHeader};
 use crate::runtime::Node;
 use crate::security::Principal;
@@ -103,7 +103,7 @@ pub(crate) struct Limits {
 pub(crate) struct Connection {
     node: Arc<Node>,
     transport: Transport,
-    listener: ListenerId,
+    listener: Arc<str>,
     principal: Principal,
     limits: Limits,
     inbox: BytesMut,
@@ -116,7 +116,7 @@ impl Connection {
     pub(crate) fn new(
         node: Arc<Node>,
         transport: Transport,
-        listener: ListenerId,
+        listener: Arc<str>,
         limits: Limits,
     ) -> Self {
         Self {
@@ -244,7 +244,7 @@ impl Connection {
             client_id: self.last_client_id.clone(),
             client_host: self.transport.peer.ip(),
             principal: self.principal.clone(),
-            listener: self.listener,
+            listener: Arc::clone(&self.listener),
         }
     }
 

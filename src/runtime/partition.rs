@@ -308,6 +308,10 @@ impl Partition {
         look(&mut self.state.lock().log)
     }
 
+    pub fn count_failed_produce(&self) {
+        self.counters.failed_produces.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn leader_epoch(&self) -> Result<LeaderEpoch, ErrorCode> {
         self.state.lock().leading_epoch()
     }
