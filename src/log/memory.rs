@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::storage::{DirEntry, File, OpenMode, Storage};
+use super::storage::{DirEntry, File, Lock, OpenMode, Space, Storage};
 
 #[derive(Debug, Default)]
 struct Tree {
@@ -125,6 +125,17 @@ impl Storage for MemStorage {
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Option<Lock>> {
+        Ok(Some(Box::new(())))
+    }
+
+    fn space(&self, _dir: &Path) -> io::Result<Space> {
+        Ok(Space {
+            total: u64::MAX,
+            usable: u64::MAX,
+        })
     }
 }
 
