@@ -114,7 +114,7 @@ fn place_one(candidates: &mut [Candidate<'_>], wanted: usize, seed: u64) -> Node
                         usize::from(candidate.passive),
                         false,
                         leaders,
-                        replicas,
+                        (candidate.replicas, candidate.topic_replicas),
                         tie,
                     )
                 } else {
