@@ -4,3 +4,4 @@ pub mod controller;
 pub mod error;
 pub mod log;
 pub mod types;
+pub mod zab;
