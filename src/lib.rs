@@ -5,3 +5,4 @@ pub mod error;
 pub mod log;
 pub mod types;
 pub mod zab;
+pub mod zab_log;
