@@ -3,6 +3,9 @@
 pub mod controller;
 pub mod error;
 pub mod log;
+pub mod protocol;
+pub mod replication;
+pub mod security;
 pub mod types;
 pub mod zab;
 pub mod zab_log;

@@ -1,0 +1,183 @@
+//! The ONE table of APIs: what is advertised, who serves it, and how a request reaches its file.
+//!
+//! `ApiVersions`, dispatch and the labels of metrics all follow from `APIS`. Adding an API is one
+//! file beside this one and one row here. A handler is an async function; whatever it does before
+//! it first waits is done in the order in which its connection's requests came.
+
+mod context;
+mod response;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use crate::protocol::frame::encode_response;
+use crate::protocol::guard::{self, GuardError};
+use crate::protocol::header::RequestHeader;
+use crate::protocol::messages;
+
+pub use context::RequestContext;
+pub use response::{FileRange, Response, ResponsePart};
+
+/// A request being served. `Ok(None)` is a request that wants no reply (`acks=0`).
+pub type ServedRequest =
+    Pin<Box<dyn Future<Output = Result<Option<Response>, RequestError>> + Send>>;
+
+/// Why a connection is closed instead of answered.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("{0}")]
+    Guard(#[from] GuardError),
+    #[error("{api} v{version} cannot be decoded: {reason}")]
+    Decode {
+        api: &'static str,
+        version: i16,
+        reason: String,
+    },
+    /// A bug here: a reply that its version cannot carry.
+    #[error("the reply to {api} v{version} cannot be encoded: {reason}")]
+    Encode {
+        api: &'static str,
+        version: i16,
+        reason: String,
+    },
+    /// `acks=0` wants no reply: closing the connection is the only word there is.
+    #[error("an append with acks=0 was refused: {0}")]
+    UnansweredProduce(ErrorCode),
+    #[error("API key {key} is not served")]
+    UnknownApi { key: i16 },
+    #[error("{api} v{version} is not served")]
+    UnsupportedVersion { api: &'static str, version: i16 },
+}
+
+/// A row of the table.
+pub struct Api {
+    pub key: i16,
+    pub name: &'static str,
+    pub min_version: i16,
+    pub max_version: i16,
+    /// The next request of the connection may start while this one waits (for replicas and the
+    /// disk): its effects are already ordered.
+    pub overlaps: bool,
+    serve: fn(RequestContext, Bytes) -> ServedRequest,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {}..={}",
+            self.name, self.min_version, self.max_version
+        )
+    }
+}
+
+/// A decoded request in, a message out; the frame is made here.
+macro_rules! row {
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, message) => {
+        Api {
+            key: $key,
+            name: stringify!($name),
+            min_version: $min,
+            max_version: $max,
+            overlaps: false,
+            serve: |ctx, body| {
+                Box::pin(async move {
+                    const NAME: &str = stringify!($name);
+                    let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+                    let request = decode(NAME, version, body)?;
+                    let response = $module::handle(ctx, request).await;
+                    encode(NAME, $key, version, correlation_id, &response).map(Some)
+                })
+            },
+        }
+    };
+    // The file reads its own bytes and makes its own frame.
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes) => {
+        row!($key, $name, $min, $max, $module, bytes, false)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, overlapping bytes) => {
+        row!($key, $name, $min, $max, $module, bytes, true)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes, $overlaps:literal) => {
+        Api {
+            key: $key,
+            name: stringify!($name),
+            min_version: $min,
+            max_version: $max,
+            overlaps: $overlaps,
+            serve: |ctx, body| Box::pin($module::handle(ctx, body)),
+        }
+    };
+}
+
+macro_rules! apis {
+    ($($key:literal $name:ident $min:literal..=$max:literal $module:ident: $($kind:ident)+;)*) => {
+        $(mod $module;)*
+
+        /// Every API served, by key.
+        pub static APIS: &[Api] = &[
+            $(row!($key, $name, $min, $max, $module, $($kind)+),)*
+        ];
+    };
+}
+
+apis! {
+    18 ApiVersions 0..=5 api_versions: message;
+}
+
+/// The row of an API key, or `None` when it is not served.
+pub fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key == key)
+}
+
+/// Starts a request. The key and version are the client's word, the body has not been looked at.
+///
+/// Kafka, too, closes the connection of a client that asks for what `ApiVersions` does not list;
+/// only an `ApiVersions` from the future is answered, in its oldest form (KIP-35).
+pub fn start(
+    key: i16,
+    ctx: RequestContext,
+    body: Bytes,
+) -> Result<(&'static Api, ServedRequest), RequestError> {
+    let api = find(key).ok_or(RequestError::UnknownApi { key })?;
+    let version = ctx.version;
+    if !(api.min_version..=api.max_version).contains(&version) {
+        if key == ApiKey::ApiVersions as i16 {
+            return Ok((api, Box::pin(api_versions::answer_newer(ctx))));
+        }
+        return Err(RequestError::UnsupportedVersion {
+            api: api.name,
+            version,
+        });
+    }
+    guard::check(key, version, &body)?;
+    Ok((api, (api.serve)(ctx, body)))
+}
+
+fn decode<M: Decodable>(api: &'static str, version: i16, mut body: Bytes) -> Result<M, RequestError> {
+    M::decode(&mut body, version).map_err(|error| RequestError::Decode {
+        api,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+fn encode<M: Encodable>(
+    api: &'static str,
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+) -> Result<Response, RequestError> {
+    let header_version = RequestHeader::response_header_version(key, version);
+    encode_response(correlation_id, header_version, response, version)
+        .map(|frame| frame.freeze().into())
+        .map_err(|error| RequestError::Encode {
+            api,
+            version,
+            reason: error.to_string(),
+        })
+}
