@@ -11,8 +11,6 @@
 //! good one behind it is a fault of the disk. What follows the last batch is preallocated zeroes.
 //! The salt is in every CRC: no payload can pass for a batch.
 
-use crc_fast::{CrcAlgorithm, Digest};
-
 use crate::types::Zxid;
 use crate::zab::Proposal;
 
@@ -196,11 +194,8 @@ fn decode_body(body: &[u8], into: &mut Vec<Proposal>) -> Option<()> {
 }
 
 pub fn crc_of(parts: &[&[u8]]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
-    }
-    digest.finalize() as u32
+    let append = |crc, part: &&[u8]| crc32c::crc32c_append(crc, part);
+    parts.iter().fold(0, append)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
