@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::protocol::schema::{Field, Kind, Message, Struct};
+use crate::protocol::schema::{self, Field, Kind, Message, Struct};
 use crate::protocol::varint;
 
 /// Kafka refuses longer strings, in compact form too.
@@ -77,6 +77,19 @@ pub fn check(message: &Message, version: i16, body: &[u8]) -> Result<usize, Guar
     }
     guard.structure(&message.body)?;
     Ok(body.len() - guard.rest.len())
+}
+
+/// What is wrong with a request body that a hand-written parser of `key` has refused.
+pub(crate) fn explain(key: i16, version: i16, body: &[u8]) -> GuardError {
+    let found = match schema::api(key) {
+        Some(api) => check(&api.request, version, body).err(),
+        None => None,
+    };
+    found.unwrap_or(GuardError {
+        place: ("request", "body"),
+        position: 0,
+        reason: Reason::UnknownVersion(version),
+    })
 }
 
 struct Guard<'a> {

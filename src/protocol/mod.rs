@@ -6,10 +6,14 @@
 
 pub mod batch_builder;
 pub mod compression;
+pub mod current_leader;
+pub mod fetch;
+mod fetch_response;
 pub mod frame;
 pub mod guard;
 pub mod header;
 pub mod messages;
+pub mod produce;
 pub mod record;
 pub mod record_batch;
 pub mod schema;

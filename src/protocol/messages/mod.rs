@@ -16,6 +16,7 @@ mod generated;
 pub(crate) mod wire;
 
 pub use kafka_protocol::messages::*;
+pub use kafka_protocol::protocol::StrBytes;
 
 pub use generated::{add_raft_voter_request, add_raft_voter_request::AddRaftVoterRequest};
 pub use generated::{add_raft_voter_response, add_raft_voter_response::AddRaftVoterResponse};

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 type RoundTrip = fn(&[u8], i16) -> Vec<u8>;
 
 /// Decodes, encodes, and holds that nothing is lost or announced wrongly; the bytes encoded.
-fn round_trip<T: Decodable + Encodable + PartialEq + Debug>(body: &[u8], version: i16) -> Vec<u8> {
+fn round_trip<T: Decodable + Encodable + Debug>(body: &[u8], version: i16) -> Vec<u8> {
     let mut input = Bytes::copy_from_slice(body);
     let value = T::decode(&mut input, version).unwrap();
     assert!(input.is_empty(), "{} bytes left", input.len());
@@ -18,7 +18,8 @@ fn round_trip<T: Decodable + Encodable + PartialEq + Debug>(body: &[u8], version
     value.encode(&mut out, version).unwrap();
     assert_eq!(value.compute_size(version).unwrap(), out.len());
     let again = T::decode(&mut Bytes::from(out.clone()), version).unwrap();
-    assert_eq!(again, value);
+    // Not `==`, by which a NaN is not even itself.
+    assert_eq!(format!("{again:?}"), format!("{value:?}"));
     out
 }
 

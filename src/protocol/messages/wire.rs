@@ -234,11 +234,16 @@ pub(crate) fn string<B: ByteBuf>(input: &mut B, flexible: bool) -> Result<Option
     } else {
         checked(i64::from(int16(input)?))?
     };
-    match size {
-        Some(size) => Ok(Some(StrBytes::from_utf8(input.try_get_bytes(size)?)?)),
-        None => Ok(None),
-    }
+    let Some(size) = size else {
+        return Ok(None);
+    };
+    // The compact form could say more; Kafka refuses it.
+    ensure!(size <= i16::MAX as usize, "a string of {size} bytes");
+    Ok(Some(StrBytes::from_utf8(input.try_get_bytes(size)?)?))
 }
+
+/// Reserved for an array before its elements are seen: the rest is grown into.
+const MAX_RESERVED: usize = 1024;
 
 /// Reads the elements of an array; `None` is null.
 pub(crate) fn array<B: ByteBuf, T>(
@@ -253,7 +258,7 @@ pub(crate) fn array<B: ByteBuf, T>(
         count <= input.remaining(),
         "{count} is more than the rest of the message holds"
     );
-    let mut elements = Vec::with_capacity(count);
+    let mut elements = Vec::with_capacity(count.min(MAX_RESERVED));
     for _ in 0..count {
         elements.push(element(input)?);
     }
@@ -265,6 +270,16 @@ pub(crate) fn tagged<B: ByteBuf>(input: &mut B) -> Result<(u32, Bytes)> {
     let tag = varint(input)?;
     let size = varint(input)?;
     Ok((tag, input.try_get_bytes(size as usize)?))
+}
+
+/// Passes over tagged fields of which none is known.
+pub(crate) fn skip_tagged<B: ByteBuf>(input: &mut B, flexible: bool) -> Result<()> {
+    if flexible {
+        for _ in 0..varint(input)? {
+            tagged(input)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn finished(rest: &Bytes) -> Result<()> {

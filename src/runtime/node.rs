@@ -1,0 +1,117 @@
+//! The handles that every API needs, and the few questions that take more than one of them.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::partition::Partition;
+use super::partitions::Partitions;
+use super::zab_peer::{MetadataHandle, SubmitError};
+use crate::config::BrokerConfig;
+use crate::controller::command::{Command, Reply};
+use crate::controller::image::MetadataImage;
+use crate::error::ErrorCode;
+use crate::metrics::Metrics;
+use crate::replication::fetch_session::SessionCache;
+use crate::security::Authorizer;
+use crate::types::{NodeId, PartitionId, TimestampMs, TopicId};
+
+/// What a node is made of.
+pub struct NodeParts {
+    pub id: NodeId,
+    pub config: Arc<ArcSwap<BrokerConfig>>,
+    pub metadata: MetadataHandle,
+    pub partitions: Arc<Partitions>,
+    pub metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub id: NodeId,
+    pub partitions: Arc<Partitions>,
+    pub metrics: Arc<Metrics>,
+    pub authorizer: Authorizer,
+    pub fetch_sessions: Mutex<SessionCache>,
+    config: Arc<ArcSwap<BrokerConfig>>,
+    metadata: MetadataHandle,
+}
+
+impl Node {
+    pub fn new(parts: NodeParts) -> Self {
+        let NodeParts {
+            id,
+            config,
+            metadata,
+            partitions,
+            metrics,
+        } = parts;
+        let slots = config.load().max_incremental_fetch_session_cache_slots;
+        Self {
+            id,
+            partitions,
+            metrics,
+            authorizer: Authorizer::default(),
+            fetch_sessions: Mutex::new(SessionCache::new(usize::try_from(slots).unwrap_or(0))),
+            config,
+            metadata,
+        }
+    }
+
+    /// The options as they apply now, dynamic ones included.
+    pub fn config(&self) -> Arc<BrokerConfig> {
+        self.config.load_full()
+    }
+
+    /// Committed metadata, as of this node's last applied commit.
+    pub fn metadata(&self) -> Arc<MetadataImage> {
+        self.metadata.image()
+    }
+
+    /// Has the controller decide something; resolves once this node has applied the commit.
+    pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
+        self.metadata.submit(command).await
+    }
+
+    /// The broker on the ZAB leader's node.
+    pub fn controller_id(&self) -> NodeId {
+        self.metadata.leader()
+    }
+
+    pub fn now(&self) -> TimestampMs {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// A partition held here. One that another broker holds is `NOT_LEADER_OR_FOLLOWER`.
+    pub fn partition_by_name(
+        &self,
+        topic: &str,
+        index: PartitionId,
+    ) -> Result<Arc<Partition>, ErrorCode> {
+        self.partitions.by_name(topic, index).map_err(|code| {
+            match self.metadata().partition(topic, index) {
+                Some(_) => ErrorCode::NotLeaderOrFollower,
+                None => code,
+            }
+        })
+    }
+
+    pub fn partition_by_id(
+        &self,
+        topic: TopicId,
+        index: PartitionId,
+    ) -> Result<Arc<Partition>, ErrorCode> {
+        self.partitions.by_id(topic, index).map_err(|code| {
+            let image = self.metadata();
+            match image.topic_by_id(topic).map(|t| t.partition(index)) {
+                Some(Some(_)) => ErrorCode::NotLeaderOrFollower,
+                Some(None) => ErrorCode::UnknownTopicOrPartition,
+                None => code,
+            }
+        })
+    }
+}
