@@ -21,12 +21,13 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::controller::command::FormatCluster;
+use crate::controller::command::{ApiError, FormatCluster};
 use crate::controller::snapshot::{RecordsError, decode_records, encode_records};
 use crate::controller::{
     Command, ConfigSchema, Environment, MetadataDelta, MetadataImage, Record, Reply, Settings,
     decide, features,
 };
+use crate::error::ErrorCode;
 use crate::log::storage::Storage;
 use crate::types::{NodeId, TopicId, Zxid};
 use crate::zab::quorum::Voters;
@@ -87,6 +88,17 @@ pub enum SubmitError {
     Failed(Arc<str>),
 }
 
+impl From<SubmitError> for ApiError {
+    /// A server that is closing is not the controller for long; a client asks another.
+    fn from(error: SubmitError) -> Self {
+        let code = match &error {
+            SubmitError::Closed => ErrorCode::NotController,
+            SubmitError::Failed(_) => ErrorCode::KafkaStorageError,
+        };
+        ApiError::new(code, error.to_string())
+    }
+}
+
 /// Everybody's way to the metadata.
 #[derive(Debug, Clone)]
 pub struct MetadataHandle {
@@ -94,6 +106,7 @@ pub struct MetadataHandle {
     queue: mpsc::Sender<Message>,
     state: watch::Receiver<State>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    leader: NodeId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +126,11 @@ impl MetadataHandle {
     /// Everything committed and applied here. It is a snapshot: it stays as it is.
     pub fn image(&self) -> Arc<MetadataImage> {
         self.image.load_full()
+    }
+
+    /// The node of the ZAB leader. Of an ensemble of one it is the one.
+    pub fn leader(&self) -> NodeId {
+        self.leader
     }
 
     /// Comes back when this node has applied what was decided, or knows that nothing was.
@@ -238,6 +256,7 @@ impl ZabPeer {
     ) -> Result<MetadataHandle, ZabPeerError> {
         self.driver.listener = Some(Box::new(listener));
         let image = self.driver.published.clone();
+        let leader = self.driver.options.node;
         let (queue, commands) = mpsc::channel(QUEUED_COMMANDS);
         let (state_sender, state) = watch::channel(State::Running);
         let to_itself = queue.downgrade();
@@ -261,6 +280,7 @@ impl ZabPeer {
             queue,
             state,
             thread: Arc::new(Mutex::new(Some(thread))),
+            leader,
         })
     }
 }
