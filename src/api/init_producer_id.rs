@@ -43,7 +43,7 @@ async fn init(
     if (request.producer_id.0 == -1) != (request.producer_epoch == -1) {
         return Err(ErrorCode::InvalidRequest);
     }
-    match request.transactional_id.as_deref() {
+    match request.transactional_id.as_ref().map(|id| id.as_str()) {
         None => ctx.node.generate_producer_id().await,
         Some("") => Err(ErrorCode::InvalidRequest),
         Some(_) => Err(ErrorCode::UnsupportedVersion),
