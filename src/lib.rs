@@ -7,3 +7,5 @@ pub mod protocol;
 pub mod replication;
 pub mod security;
 pub mod types;
+pub mod zab;
+pub mod zab_log;
