@@ -1,5 +1,6 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
+pub mod config;
 pub mod controller;
 pub mod error;
 pub mod log;

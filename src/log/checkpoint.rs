@@ -204,9 +204,19 @@ mod tests {
         let dir = Path::new("/d");
         storage.create_dir_all(dir).unwrap();
         let path = dir.join("c");
-        for text in ["", "1\n0\n", "0\n2\na 0 5\n", "0\n1\na 0\n", "0\nx\n", "0\n1\na 0 5 6\n"] {
+        for text in [
+            "",
+            "1\n0\n",
+            "0\n2\na 0 5\n",
+            "0\n1\na 0\n",
+            "0\nx\n",
+            "0\n1\na 0 5 6\n",
+        ] {
             write_atomically(&storage, &path, text.as_bytes()).unwrap();
-            assert!(read_offsets(&storage, &path).unwrap().is_empty(), "{text:?}");
+            assert!(
+                read_offsets(&storage, &path).unwrap().is_empty(),
+                "{text:?}"
+            );
         }
     }
 

@@ -196,7 +196,9 @@ impl LogManager {
             }
             let path = dir.join(&entry.name);
             if entry.name.ends_with(DELETE_SUFFIX) {
-                storage.remove_dir_all(&path).map_err(OpenError::at(&path))?;
+                storage
+                    .remove_dir_all(&path)
+                    .map_err(OpenError::at(&path))?;
                 continue;
             }
             let Some(topic_partition) = checkpoint::parse_directory_name(&entry.name) else {
@@ -326,8 +328,9 @@ impl LogManager {
         }
         let due: Vec<PathBuf> = {
             let mut doomed = self.doomed_dirs.lock();
-            let (due, later): (Vec<_>, Vec<_>) =
-                doomed.drain(..).partition(|(_, remove_at)| *remove_at <= now);
+            let (due, later): (Vec<_>, Vec<_>) = doomed
+                .drain(..)
+                .partition(|(_, remove_at)| *remove_at <= now);
             *doomed = later;
             due.into_iter().map(|(dir, _)| dir).collect()
         };
@@ -357,11 +360,7 @@ impl LogManager {
     pub fn mark_clean(&self) -> io::Result<()> {
         for dir in &self.dirs {
             let path = dir.join(checkpoint::CLEAN_SHUTDOWN);
-            write_atomically(
-                &*self.storage,
-                &path,
-                br#"{"version":0,"brokerEpoch":-1}"#,
-            )?;
+            write_atomically(&*self.storage, &path, br#"{"version":0,"brokerEpoch":-1}"#)?;
         }
         Ok(())
     }

@@ -62,7 +62,11 @@ pub(super) fn validate<'a>(
         }
         if let Some(compression) = recompress {
             let mut builder = BatchBuilder::new(Offset::ZERO, compression)
-                .producer(header.producer_id, header.producer_epoch, header.base_sequence)
+                .producer(
+                    header.producer_id,
+                    header.producer_epoch,
+                    header.base_sequence,
+                )
                 .transactional(header.is_transactional())
                 .control(header.is_control());
             for record in decoded.iter() {

@@ -50,7 +50,10 @@ impl Storage for MemStorage {
             return Err(not_found(dir));
         }
         let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        let files = tree.files.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let files = tree
+            .files
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(dir));
         let dirs = tree.dirs.iter().filter(|path| path.parent() == Some(dir));
         let mut entries: Vec<DirEntry> = files
             .filter_map(|(path, file)| {

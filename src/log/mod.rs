@@ -27,9 +27,7 @@ pub use append::{AppendError, AppendInfo, AppendOrigin, RecordProblem};
 pub use flush::FlushWork;
 pub use leader_epoch_cache::LeaderEpochCache;
 pub use log_config::LogConfig;
-pub use log_manager::{
-    CheckpointKind, FoundLog, LogManager, OpenError, RecoveryProgress, ZAB_DIR,
-};
+pub use log_manager::{CheckpointKind, FoundLog, LogManager, OpenError, RecoveryProgress, ZAB_DIR};
 pub use partition_log::{FetchedSlice, PartitionLog, ReadError, TimestampOffset};
 pub use producer_state_manager::{ProducerEntry, ProducerStateManager};
 pub use recovery::{OpenLog, open};

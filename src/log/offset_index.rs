@@ -12,7 +12,6 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::storage::{File, read_exact_at};
-use crate::types::Offset;
 
 pub(super) const ENTRY_BYTES: u64 = 8;
 

@@ -327,7 +327,8 @@ impl PartitionLog {
         let Some(active) = self.segments.last().filter(|_| limit > 0) else {
             return 0;
         };
-        let seed = active.base_offset().0 ^ i64::from(self.topic_partition.partition.0).rotate_left(32);
+        let seed =
+            active.base_offset().0 ^ i64::from(self.topic_partition.partition.0).rotate_left(32);
         (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64) >> 1).rem_euclid(limit)
     }
 
@@ -373,7 +374,13 @@ impl PartitionLog {
                 remove_files(&*storage, &segment.files())?;
             }
         }
-        let parts: u64 = self.segments.iter().rev().skip(1).map(|s| u64::from(s.size())).sum();
+        let parts: u64 = self
+            .segments
+            .iter()
+            .rev()
+            .skip(1)
+            .map(|s| u64::from(s.size()))
+            .sum();
         self.retired_bytes = parts;
         let active = self.active_mut()?;
         if active.indexes().is_none() {
@@ -398,15 +405,14 @@ impl PartitionLog {
 
     /// Takes the snapshots beyond the end away, loads the last one before it, and replays the rest.
     pub(super) fn rebuild_producers(&mut self) -> io::Result<()> {
-        let (producers, from) =
-            super::recovery::load_producers(&*self.storage, &self.dir, self.log_start, self.log_end)?;
-        self.producers = producers;
-        super::recovery::replay_producers(
+        let (producers, from) = super::recovery::load_producers(
             &*self.storage,
-            &self.segments,
-            from,
-            &mut self.producers,
-        )
+            &self.dir,
+            self.log_start,
+            self.log_end,
+        )?;
+        self.producers = producers;
+        super::recovery::replay_producers(&*self.storage, &self.segments, from, &mut self.producers)
     }
 
     /// Brings the small files up to date: for a flush, and for a clean close.

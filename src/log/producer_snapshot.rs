@@ -16,7 +16,11 @@ const ENTRY_BYTES: usize = 46;
 pub(super) fn encode(state: &ProducerStateManager) -> Vec<u8> {
     let entries = state.entries();
     let mut body = Vec::with_capacity(4 + entries.len() * ENTRY_BYTES);
-    body.extend(i32::try_from(entries.len()).unwrap_or(i32::MAX).to_be_bytes());
+    body.extend(
+        i32::try_from(entries.len())
+            .unwrap_or(i32::MAX)
+            .to_be_bytes(),
+    );
     for (id, entry) in entries {
         let last = entry.batches.back().copied().unwrap_or(BatchMetadata {
             last_sequence: -1,

@@ -44,7 +44,9 @@ pub struct ProducerEntry {
 /// Why a producer's batch may not be appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SequenceError {
-    #[error("epoch of producer {producer} is {epoch}, which is smaller than the last seen epoch {seen}")]
+    #[error(
+        "epoch of producer {producer} is {epoch}, which is smaller than the last seen epoch {seen}"
+    )]
     StaleEpoch {
         producer: ProducerId,
         epoch: ProducerEpoch,
@@ -211,12 +213,22 @@ mod tests {
         append(&mut state, 0, 5, 3, 2);
         append(&mut state, 0, 8, 1, 3);
         let gap = state.check(&batch(0, 10, 1)).unwrap_err();
-        assert!(matches!(gap, SequenceError::OutOfOrder { incoming: 10, current: 8, .. }));
+        assert!(matches!(
+            gap,
+            SequenceError::OutOfOrder {
+                incoming: 10,
+                current: 8,
+                ..
+            }
+        ));
         let found = state.check(&batch(0, 5, 3)).unwrap();
         let Checked::Duplicate(known) = found else {
             panic!("not a duplicate: {found:?}");
         };
-        assert_eq!((known.first_offset(), known.last_offset), (Offset(0), Offset(2)));
+        assert_eq!(
+            (known.first_offset(), known.last_offset),
+            (Offset(0), Offset(2))
+        );
         // The same start with another length is no duplicate.
         assert!(state.check(&batch(0, 5, 2)).is_err());
     }

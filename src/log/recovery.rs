@@ -80,7 +80,11 @@ pub fn open(
         log_start,
         log_end,
         // What a crash left in the page cache may not be on disk yet.
-        flushed: if was_clean { log_end } else { open.recovery_point.min(log_end) },
+        flushed: if was_clean {
+            log_end
+        } else {
+            open.recovery_point.min(log_end)
+        },
     });
     log.epochs_dirty = epochs_changed;
     Ok(log)
@@ -107,7 +111,10 @@ fn find_segments(
             let size = u32::try_from(entry.len).map_err(|_| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("{name} has {} bytes, more than a segment can have", entry.len),
+                    format!(
+                        "{name} has {} bytes, more than a segment can have",
+                        entry.len
+                    ),
                 )
             })?;
             segments.push(LogSegment::new(Arc::clone(dir), Offset(base), size));
@@ -244,7 +251,14 @@ pub(super) fn load_producers(
     let mut offsets: Vec<Offset> = storage
         .list(dir)?
         .iter()
-        .filter_map(|entry| entry.name.strip_suffix(".snapshot")?.parse().ok().map(Offset))
+        .filter_map(|entry| {
+            entry
+                .name
+                .strip_suffix(".snapshot")?
+                .parse()
+                .ok()
+                .map(Offset)
+        })
         .collect();
     offsets.sort();
     for offset in offsets.into_iter().rev() {
@@ -258,7 +272,9 @@ pub(super) fn load_producers(
         read_exact_at(&*file, &mut bytes, 0)?;
         match producer_snapshot::decode(&bytes) {
             Some(state) => return Ok((state, offset)),
-            None => tracing::warn!(path = %path.display(), "a damaged producer snapshot is ignored"),
+            None => {
+                tracing::warn!(path = %path.display(), "a damaged producer snapshot is ignored")
+            }
         }
     }
     Ok((ProducerStateManager::default(), log_start))
