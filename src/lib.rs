@@ -1,5 +1,6 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
+pub mod config;
 pub mod controller;
 pub mod error;
 pub mod group;
@@ -9,3 +10,5 @@ pub mod replication;
 pub mod security;
 pub mod state_machine;
 pub mod types;
+pub mod zab;
+pub mod zab_log;

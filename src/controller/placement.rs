@@ -106,29 +106,20 @@ fn place_one(candidates: &mut [Candidate<'_>], wanted: usize, seed: u64) -> Node
             .filter(|candidate| !candidate.taken)
             .min_by_key(|candidate| {
                 let tie = mix(seed ^ candidate.id.0 as u64);
+                // Leaders are evened out first: they do the work. Within a topic, then overall.
+                let leaders = (candidate.topic_leaders, candidate.leaders);
+                let replicas = (candidate.topic_replicas, candidate.replicas);
                 if position == 0 {
-                    let passive = usize::from(candidate.passive);
-                    let topic = (candidate.topic_leaders, candidate.topic_replicas);
                     (
-                        passive,
+                        usize::from(candidate.passive),
                         false,
-                        topic,
-                        candidate.leaders,
-                        candidate.replicas,
+                        leaders,
+                        (candidate.replicas, candidate.topic_replicas),
                         tie,
                     )
                 } else {
                     let same_rack = racks.iter().filter(|rack| **rack == candidate.rack);
-                    let topic = (candidate.topic_replicas, 0);
-                    let passive = candidate.passive;
-                    (
-                        same_rack.count(),
-                        passive,
-                        topic,
-                        candidate.replicas,
-                        0,
-                        tie,
-                    )
+                    (same_rack.count(), candidate.passive, replicas, (0, 0), tie)
                 }
             });
         let Some(candidate) = worst_off else { break };

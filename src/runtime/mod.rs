@@ -10,6 +10,8 @@ mod maintenance;
 mod node;
 pub mod partition;
 pub mod partitions;
+pub mod producer_id_manager;
+pub mod zab_peer;
 
 pub use node::{Node, NodeParts};
 

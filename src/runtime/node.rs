@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::partition::Partition;
 use super::partitions::Partitions;
+use super::producer_id_manager::ProducerIdManager;
 use super::zab_peer::{MetadataHandle, SubmitError};
 use crate::config::BrokerConfig;
 use crate::controller::command::{Command, Reply};
@@ -16,7 +17,7 @@ use crate::error::ErrorCode;
 use crate::metrics::Metrics;
 use crate::replication::fetch_session::SessionCache;
 use crate::security::Authorizer;
-use crate::types::{NodeId, PartitionId, TimestampMs, TopicId};
+use crate::types::{NodeId, PartitionId, ProducerId, TimestampMs, TopicId};
 
 /// What a node is made of.
 pub struct NodeParts {
@@ -36,6 +37,7 @@ pub struct Node {
     pub fetch_sessions: Mutex<SessionCache>,
     config: Arc<ArcSwap<BrokerConfig>>,
     metadata: MetadataHandle,
+    producer_ids: ProducerIdManager,
 }
 
 impl Node {
@@ -56,6 +58,7 @@ impl Node {
             fetch_sessions: Mutex::new(SessionCache::new(usize::try_from(slots).unwrap_or(0))),
             config,
             metadata,
+            producer_ids: ProducerIdManager::default(),
         }
     }
 
@@ -72,6 +75,14 @@ impl Node {
     /// Has the controller decide something; resolves once this node has applied the commit.
     pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
         self.metadata.submit(command).await
+    }
+
+    /// An id for an idempotent producer; nobody gets it again.
+    pub async fn generate_producer_id(&self) -> Result<ProducerId, ErrorCode> {
+        self.producer_ids
+            .generate(self.id, &self.metadata)
+            .await
+            .map_err(|error| error.error)
     }
 
     /// The broker on the ZAB leader's node.

@@ -22,11 +22,19 @@ fn ask(image: &MetadataImage, name: &str, count: i32, by_hand: Option<&[&[i32]]>
     }
 }
 
+/// Topic, count, brokers by hand; what comes out.
+type Row = (
+    &'static str,
+    i32,
+    Option<&'static [&'static [i32]]>,
+    &'static str,
+);
+
 #[test]
 fn partitions_are_added_or_refused_in_kafkas_words() {
     let mut image = cluster_of(&[(1, None), (2, None)]);
     make(&mut image, vec![topic("t", 3, 1)]);
-    let table: &[(&str, i32, Option<&[&[i32]]>, &str)] = &[
+    let table: &[Row] = &[
         ("t", 5, None, "2 records"),
         ("t", 5, Some(&[&[1], &[2]]), "2 records"),
         ("none", 5, None, "UNKNOWN_TOPIC_OR_PARTITION"),

@@ -81,7 +81,7 @@ proptest! {
             }
         }
         let (leaders, replicas) = cluster_loads(&image);
-        prop_assert!(leaders <= 2, "leaders of the cluster: {leaders}");
+        prop_assert!(leaders <= 1, "leaders of the cluster: {leaders}");
         prop_assert!(replicas <= 3, "replicas of the cluster: {replicas}");
     }
 
