@@ -29,10 +29,13 @@ pub(super) async fn handle(
     }
     let mut results = ctx.node.groups.delete(allowed).await;
     results.extend(refused);
-    let results = results.iter().map(|(id, error)| {
-        DeletableGroupResult::default()
-            .with_group_id(group_id(id))
-            .with_error_code(error.code())
+    let results = results.iter().map(|(id, error)| DeletableGroupResult {
+        group_id: group_id(id),
+        error_code: error.code(),
+        ..DeletableGroupResult::default()
     });
-    DeleteGroupsResponse::default().with_results(results.collect())
+    DeleteGroupsResponse {
+        results: results.collect(),
+        ..DeleteGroupsResponse::default()
+    }
 }

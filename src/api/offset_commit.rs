@@ -146,18 +146,26 @@ fn answer(
             let error = error
                 .or_else(|| errors.next())
                 .unwrap_or(ErrorCode::UnknownServerError);
-            OffsetCommitResponsePartition::default()
-                .with_partition_index(index)
-                .with_error_code(error.code())
+            OffsetCommitResponsePartition {
+                partition_index: index,
+                error_code: error.code(),
+                ..OffsetCommitResponsePartition::default()
+            }
         });
-        let answered =
-            OffsetCommitResponseTopic::default().with_partitions(partitions.collect());
+        let mut answered = OffsetCommitResponseTopic {
+            partitions: partitions.collect(),
+            ..OffsetCommitResponseTopic::default()
+        };
         match version {
-            ..=9 => answered.with_name(wire(&topic.name).into()),
-            _ => answered.with_topic_id(topic.id.0),
+            ..=9 => answered.name = wire(&topic.name).into(),
+            _ => answered.topic_id = topic.id.0,
         }
+        answered
     });
-    OffsetCommitResponse::default().with_topics(topics.collect())
+    OffsetCommitResponse {
+        topics: topics.collect(),
+        ..OffsetCommitResponse::default()
+    }
 }
 
 #[cfg(test)]
@@ -171,18 +179,16 @@ mod tests {
 
     #[test]
     fn errors_of_both_kinds_come_in_the_order_of_the_request() {
-        let topic = OffsetCommitRequestTopic::default()
-            .with_name(wire("t").into())
-            .with_partitions(
-                (0..3)
-                    .map(|index| {
-                        OffsetCommitRequestPartition::default()
-                            .with_partition_index(index)
-                            .with_committed_offset(i64::from(index) + 10)
-                            .with_committed_leader_epoch(4)
-                    })
-                    .collect(),
-            );
+        let partitions = (0..3).map(|index| OffsetCommitRequestPartition {
+            partition_index: index,
+            committed_offset: i64::from(index) + 10,
+            ..OffsetCommitRequestPartition::default()
+        });
+        let topic = OffsetCommitRequestTopic {
+            name: wire("t").into(),
+            partitions: partitions.collect(),
+            ..OffsetCommitRequestTopic::default()
+        };
         for version in 2..=10 {
             let checked = CheckedTopic {
                 name: "t".into(),
@@ -197,6 +203,7 @@ mod tests {
             let offsets: Vec<i64> = good.partitions.iter().map(|p| p.offset.0).collect();
             assert_eq!(offsets, [10, 12]);
             assert_eq!(&*good.partitions[0].metadata, "");
+            assert_eq!(good.partitions[0].leader_epoch, LeaderEpoch::UNKNOWN);
             let errors = [ErrorCode::None, ErrorCode::OffsetMetadataTooLarge];
             let response = answer(vec![checked], errors.into_iter(), version);
             let codes: Vec<i16> = response.topics[0]

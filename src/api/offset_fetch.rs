@@ -179,7 +179,10 @@ fn refuse(topic: OffsetFetchTopic, error: ErrorCode) -> OffsetFetchTopicReply {
 fn answer(replies: Vec<OffsetFetchReply>, version: i16) -> OffsetFetchResponse {
     if version >= 8 {
         let groups = replies.into_iter().map(|reply| answer_group(reply, version));
-        return OffsetFetchResponse::default().with_groups(groups.collect());
+        return OffsetFetchResponse {
+            groups: groups.collect(),
+            ..OffsetFetchResponse::default()
+        };
     }
     let mut response = OffsetFetchResponse::default();
     for reply in replies {
@@ -188,21 +191,23 @@ fn answer(replies: Vec<OffsetFetchReply>, version: i16) -> OffsetFetchResponse {
         }
         for topic in reply.topics {
             let partitions = topic.partitions.into_iter().map(|fetched| {
-                let partition = OffsetFetchResponsePartition::default()
-                    .with_partition_index(fetched.partition)
-                    .with_committed_offset(fetched.offset.0)
-                    .with_metadata(Some(wire(&fetched.metadata)))
-                    .with_error_code(fetched.error.code());
-                match version {
-                    ..=4 => partition,
-                    _ => partition.with_committed_leader_epoch(fetched.leader_epoch.0),
+                OffsetFetchResponsePartition {
+                    partition_index: fetched.partition,
+                    committed_offset: fetched.offset.0,
+                    committed_leader_epoch: match version {
+                        ..=4 => LeaderEpoch::UNKNOWN.0,
+                        _ => fetched.leader_epoch.0,
+                    },
+                    metadata: Some(wire(&fetched.metadata)),
+                    error_code: fetched.error.code(),
+                    ..OffsetFetchResponsePartition::default()
                 }
             });
-            response.topics.push(
-                OffsetFetchResponseTopic::default()
-                    .with_name(wire(&topic.name).into())
-                    .with_partitions(partitions.collect()),
-            );
+            response.topics.push(OffsetFetchResponseTopic {
+                name: wire(&topic.name).into(),
+                partitions: partitions.collect(),
+                ..OffsetFetchResponseTopic::default()
+            });
         }
     }
     response
@@ -211,24 +216,31 @@ fn answer(replies: Vec<OffsetFetchReply>, version: i16) -> OffsetFetchResponse {
 fn answer_group(reply: OffsetFetchReply, version: i16) -> OffsetFetchResponseGroup {
     let topics = reply.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|fetched| {
-            OffsetFetchResponsePartitions::default()
-                .with_partition_index(fetched.partition)
-                .with_committed_offset(fetched.offset.0)
-                .with_committed_leader_epoch(fetched.leader_epoch.0)
-                .with_metadata(Some(wire(&fetched.metadata)))
-                .with_error_code(fetched.error.code())
+            OffsetFetchResponsePartitions {
+                partition_index: fetched.partition,
+                committed_offset: fetched.offset.0,
+                committed_leader_epoch: fetched.leader_epoch.0,
+                metadata: Some(wire(&fetched.metadata)),
+                error_code: fetched.error.code(),
+                ..OffsetFetchResponsePartitions::default()
+            }
         });
-        let answered =
-            OffsetFetchResponseTopics::default().with_partitions(partitions.collect());
+        let mut answered = OffsetFetchResponseTopics {
+            partitions: partitions.collect(),
+            ..OffsetFetchResponseTopics::default()
+        };
         match version {
-            ..=9 => answered.with_name(wire(&topic.name).into()),
-            _ => answered.with_topic_id(topic.topic_id.0),
+            ..=9 => answered.name = wire(&topic.name).into(),
+            _ => answered.topic_id = topic.topic_id.0,
         }
+        answered
     });
-    OffsetFetchResponseGroup::default()
-        .with_group_id(group_id(&reply.group_id))
-        .with_topics(topics.collect())
-        .with_error_code(reply.error.code())
+    OffsetFetchResponseGroup {
+        group_id: group_id(&reply.group_id),
+        topics: topics.collect(),
+        error_code: reply.error.code(),
+        ..OffsetFetchResponseGroup::default()
+    }
 }
 
 #[cfg(test)]
@@ -275,12 +287,18 @@ mod tests {
 
     #[test]
     fn one_group_or_many_are_asked_for_alike() {
-        let old = OffsetFetchRequest::default().with_group_id(group_id("g"));
+        let old = OffsetFetchRequest {
+            group_id: group_id("g"),
+            ..OffsetFetchRequest::default()
+        };
         let asked_old = asked(&old, 7);
         assert_eq!(asked_old.len(), 1);
         assert_eq!(&*asked_old[0].group_id, "g");
         assert!(asked(&old, 8).is_empty());
-        let all = OffsetFetchRequest::default().with_topics(None);
+        let all = OffsetFetchRequest {
+            topics: None,
+            ..OffsetFetchRequest::default()
+        };
         assert!(asked(&all, 2)[0].topics.is_none());
     }
 }

@@ -170,8 +170,7 @@ impl GroupCoordinators {
             }
             if leads {
                 let this = Arc::clone(self);
-                self.runtime
-                    .spawn_blocking(move || this.load(index, epoch));
+                self.runtime.spawn_blocking(move || this.load(index, epoch));
             }
         }
     }
@@ -381,8 +380,7 @@ fn read_state(partition: &Partition) -> Result<GroupCoordinatorState, LoadError>
     const CHUNK_BYTES: usize = 5 << 20;
     let started = std::time::Instant::now();
     let mut loader = GroupLoader::default();
-    let (mut next, end) =
-        partition.with_log(|log| (log.log_start_offset(), log.log_end_offset()));
+    let (mut next, end) = partition.with_log(|log| (log.log_start_offset(), log.log_end_offset()));
     let mut bytes = Vec::new();
     while next < end {
         let slice = partition
