@@ -433,3 +433,7 @@ pub fn offsets_topic(config: &BrokerConfig, live_brokers: usize) -> CreatableTop
         ],
     }
 }
+
+#[cfg(test)]
+#[path = "group_coordinator_tests.rs"]
+mod tests;
