@@ -395,6 +395,34 @@ mod tests {
         );
     }
 
+    /// A frame of 64 KiB blocks, one of them stored as it is.
+    fn lz4_frame_of(size: u32, stored: usize) -> Vec<u8> {
+        let mut frame = LZ4_MAGIC.to_vec();
+        frame.extend([LZ4_VERSION | LZ4_INDEPENDENT, 4 << 4]);
+        frame.push((xxh32_short(&frame[4..]) >> 8) as u8);
+        frame.extend((size | 0x8000_0000).to_le_bytes());
+        frame.extend(vec![7; stored]);
+        frame.extend([0; 4]);
+        frame
+    }
+
+    #[test]
+    fn stored_lz4_blocks_have_limits_too() {
+        let read = |frame: &[u8], limit| decompress(Compression::Lz4, frame, limit);
+        let frame = lz4_frame_of(1000, 1000);
+        assert_eq!(read(&frame, 1000).unwrap(), vec![7; 1000]);
+        assert_eq!(
+            read(&frame, 999),
+            Err(DecompressError::TooLarge { limit: 999 })
+        );
+        let error = read(&lz4_frame_of(70_000, 70_000), NO_LIMIT).unwrap_err();
+        assert!(
+            error.to_string().contains("larger than the frame allows"),
+            "{error}"
+        );
+        assert!(read(&lz4_frame_of(1000, 10), NO_LIMIT).is_err());
+    }
+
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let input = vec![0u8; 8 << 20];

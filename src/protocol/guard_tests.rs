@@ -110,6 +110,21 @@ fn a_tagged_field_must_be_as_long_as_it_says() {
     );
 }
 
+/// The compact form has room for longer strings than Kafka takes.
+#[test]
+fn a_string_may_be_as_long_as_the_rigid_form_allows() {
+    let api = schema::api(0).unwrap();
+    for (length, allowed) in [(i16::MAX as usize, true), (i16::MAX as usize + 1, false)] {
+        let mut body = Vec::new();
+        varint::write_u32(&mut body, length as u32 + 1);
+        body.extend(vec![b'a'; length]);
+        body.extend([0, 1, 0, 0, 0, 0, 1, 0]);
+        let guarded = check(&api.request, 9, &body).is_ok();
+        let parsed = crate::protocol::produce::ProduceRequest::parse(body.into(), 9).is_ok();
+        assert_eq!((guarded, parsed), (allowed, allowed), "{length}");
+    }
+}
+
 #[test]
 fn bytes_after_the_body_are_not_looked_at() {
     let api = schema::api(12).unwrap();

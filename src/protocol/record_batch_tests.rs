@@ -65,6 +65,10 @@ fn the_codec_crate_reads_what_is_written() {
     builder.append(TimestampMs(1000), Some(b"a"), None, &[header]);
     builder.append(TimestampMs(900), None, Some(b""), &[]);
     let batch = builder.build();
+    assert_eq!(
+        BatchHeader::parse(&batch).unwrap().max_timestamp,
+        TimestampMs(1000)
+    );
     let mut bytes = bytes::Bytes::from(batch);
     let decoded = kafka_protocol::records::RecordBatchDecoder::decode(&mut bytes).unwrap();
     let seen: Vec<_> = decoded
@@ -230,6 +234,72 @@ fn a_batch_of_more_or_fewer_records_than_it_says_is_an_error() {
         assert!(items.last().unwrap().is_err());
         assert_eq!(items.len(), decoded + 1);
     }
+}
+
+/// A batch of one record made of `body`, whatever that says.
+fn batch_of(body: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    crate::protocol::varint::write_i32(&mut payload, body.len() as i32);
+    payload.extend(body);
+    let good = one_record(Compression::None);
+    let longer = [&good[..HEADER_BYTES], &payload].concat();
+    patched(&longer, |h| {
+        h.batch_length = (longer.len() - LOG_OVERHEAD) as i32;
+    })
+}
+
+#[test]
+fn a_record_that_is_not_what_it_says_is_an_error() {
+    // Attributes, timestamp delta, offset delta, key -1, value -1, then the header count.
+    let cases: &[(&[u8], &str)] = &[
+        (
+            &[0, 0, 0, 1, 1, 0, 9],
+            "invalid record size: 1 of 7 bytes are left over",
+        ),
+        (
+            &[0, 0, 0, 1, 1, 4],
+            "found invalid number of record headers 2",
+        ),
+        (
+            &[0, 0, 0, 1, 1, 1],
+            "found invalid number of record headers -1",
+        ),
+        (&[0, 0, 0, 1, 1, 2, 1], "invalid negative header key size"),
+        (&[0, 0, 0, 1, 8, 0], "a record ends early"),
+        (&[0, 0, 0, 0x80], "a record ends early"),
+        (&[], "a record ends early"),
+    ];
+    let read = |body: &[u8]| {
+        let batch = batch_of(body);
+        Records::new(&batch, 0)
+            .unwrap()
+            .iter()
+            .next()
+            .unwrap()
+            .map(|_| ())
+    };
+    assert_eq!(read(&[0, 0, 0, 1, 1, 0]), Ok(()));
+    for (body, reason) in cases {
+        let error = read(body).unwrap_err();
+        assert_eq!(error.to_string(), *reason);
+        assert_eq!(error.code(), ErrorCode::InvalidRecord);
+    }
+}
+
+#[test]
+fn an_empty_batch_has_no_records_whatever_it_carries() {
+    let bad = patched(&batch_of(b"junk"), |h| h.records_count = 0);
+    assert_eq!(Records::new(&bad, 0).unwrap().iter().count(), 0);
+}
+
+#[test]
+fn a_batch_is_valid_at_its_own_size_only() {
+    let good = one_record(Compression::None);
+    // The CRC is made to fit, the length is not.
+    let longer = patched(&[&good[..], &[0]].concat(), |_| {});
+    assert!(!verify_crc(&longer));
+    assert!(!verify_crc(&good[..good.len() - 1]));
+    assert!(!verify_crc(&[]));
 }
 
 #[test]
