@@ -19,8 +19,18 @@ pub const CONFIGS: [(&str, &str, bool, &str); 3] = [
         false,
         "How often a client pushes its metrics, in milliseconds",
     ),
-    (MATCH, "", true, "Which clients it is for: patterns of what they say of themselves"),
-    (METRICS, "", true, "Prefixes of the names of the metrics that are wanted"),
+    (
+        MATCH,
+        "",
+        true,
+        "Which clients it is for: patterns of what they say of themselves",
+    ),
+    (
+        METRICS,
+        "",
+        true,
+        "Prefixes of the names of the metrics that are wanted",
+    ),
 ];
 
 const MATCH_PARAMETERS: [&str; 6] = [
@@ -44,7 +54,9 @@ pub fn validate(overrides: &ConfigOverrides) -> Result<(), ApiError> {
         let Ok(interval) = value.trim().parse::<i32>() else {
             return Err(ApiError::new(
                 ErrorCode::InvalidConfig,
-                format!("Invalid value {value} for configuration {INTERVAL_MS}: Not a number of type INT"),
+                format!(
+                    "Invalid value {value} for configuration {INTERVAL_MS}: Not a number of type INT"
+                ),
             ));
         };
         if !(100..=3_600_000).contains(&interval) {
@@ -90,9 +102,21 @@ mod tests {
                 "x",
                 "INVALID_CONFIG: Invalid value x for configuration interval.ms: Not a number of type INT",
             ),
-            ("other", "1", "INVALID_REQUEST: Unknown client metrics configuration: other"),
-            (MATCH, "client_id", "INVALID_CONFIG: Illegal client matching pattern: client_id"),
-            (MATCH, "who=me", "INVALID_CONFIG: Illegal client matching pattern: who=me"),
+            (
+                "other",
+                "1",
+                "INVALID_REQUEST: Unknown client metrics configuration: other",
+            ),
+            (
+                MATCH,
+                "client_id",
+                "INVALID_CONFIG: Illegal client matching pattern: client_id",
+            ),
+            (
+                MATCH,
+                "who=me",
+                "INVALID_CONFIG: Illegal client matching pattern: who=me",
+            ),
         ];
         for (key, value, expected) in table {
             let overrides = [(key.to_owned(), value.to_owned())].into();

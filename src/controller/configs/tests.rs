@@ -276,6 +276,11 @@ fn operations_can_be_tried() {
     let after = after(&before, TOPIC, &ops, &TwoKeys).unwrap();
     let expected = [("cleanup.policy".to_owned(), "compact,delete".to_owned())];
     assert_eq!(after, expected.into());
-    let refused = super::after(&before, TOPIC, &[op("x", OpType::Append, Some("1"))], &TwoKeys);
+    let refused = super::after(
+        &before,
+        TOPIC,
+        &[op("x", OpType::Append, Some("1"))],
+        &TwoKeys,
+    );
     assert_eq!(refused.unwrap_err().error, ErrorCode::InvalidConfig);
 }
