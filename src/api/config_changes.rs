@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn keys_come_once_and_with_a_value() {
         let told = |keys: &[&str], nulls: &[&str]| {
-            check_keys(keys.iter().copied(), nulls).err().map(|e| e.to_string())
+            check_keys(keys.iter().copied(), nulls)
+                .err()
+                .map(|e| e.to_string())
         };
         assert_eq!(told(&["a", "b"], &[]), None);
         assert_eq!(

@@ -252,6 +252,21 @@ async fn a_failed_flush_stops_the_metadata_for_good() {
 }
 
 #[tokio::test]
+async fn commands_go_on_through_an_election_for_new_counters() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut peer = open(temp.path());
+    peer.driver.peer.use_up_counters_but(2);
+    let handle = peer.start(nobody).unwrap();
+    register(&handle).await;
+    for n in 0..4 {
+        create(&handle, &format!("t{n}"), 1).await;
+    }
+    assert_eq!(handle.image().topic_count(), 4);
+    assert_eq!(handle.image().applied(), Zxid::new(2, 3));
+    handle.close().await;
+}
+
+#[tokio::test]
 async fn one_process_at_a_time() {
     let temp = tempfile::tempdir().unwrap();
     let first = open(temp.path());
