@@ -3,10 +3,12 @@
 pub mod config;
 pub mod controller;
 pub mod error;
+pub mod group;
 pub mod log;
 pub mod protocol;
 pub mod replication;
 pub mod security;
+pub mod state_machine;
 pub mod types;
 pub mod zab;
 pub mod zab_log;

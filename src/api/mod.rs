@@ -5,6 +5,7 @@
 //! it first waits is done in the order in which its connection's requests came.
 
 mod context;
+mod group_text;
 mod response;
 
 use std::future::Future;
@@ -125,7 +126,18 @@ macro_rules! apis {
 }
 
 apis! {
+    8 OffsetCommit 2..=10 offset_commit: message;
+    9 OffsetFetch 1..=10 offset_fetch: message;
+    10 FindCoordinator 0..=6 find_coordinator: message;
+    11 JoinGroup 0..=9 join_group: message;
+    12 Heartbeat 0..=4 heartbeat: message;
+    13 LeaveGroup 0..=5 leave_group: message;
+    14 SyncGroup 0..=5 sync_group: message;
+    15 DescribeGroups 0..=6 describe_groups: message;
+    16 ListGroups 0..=5 list_groups: message;
     18 ApiVersions 0..=5 api_versions: message;
+    42 DeleteGroups 0..=3 delete_groups: message;
+    47 OffsetDelete 0..=0 offset_delete: message;
 }
 
 /// The row of an API key, or `None` when it is not served.

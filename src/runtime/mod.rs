@@ -6,6 +6,9 @@
 pub mod fetch;
 mod fetch_waiter;
 mod flusher;
+pub mod group_coordinator;
+mod group_coordinator_loader;
+mod group_coordinator_shard;
 mod maintenance;
 mod node;
 pub mod partition;

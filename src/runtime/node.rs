@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::group_coordinator::GroupCoordinators;
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::producer_id_manager::ProducerIdManager;
@@ -25,6 +26,7 @@ pub struct NodeParts {
     pub config: Arc<ArcSwap<BrokerConfig>>,
     pub metadata: MetadataHandle,
     pub partitions: Arc<Partitions>,
+    pub groups: Arc<GroupCoordinators>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -32,6 +34,7 @@ pub struct NodeParts {
 pub struct Node {
     pub id: NodeId,
     pub partitions: Arc<Partitions>,
+    pub groups: Arc<GroupCoordinators>,
     pub metrics: Arc<Metrics>,
     pub authorizer: Authorizer,
     pub fetch_sessions: Mutex<SessionCache>,
@@ -47,12 +50,14 @@ impl Node {
             config,
             metadata,
             partitions,
+            groups,
             metrics,
         } = parts;
         let slots = config.load().max_incremental_fetch_session_cache_slots;
         Self {
             id,
             partitions,
+            groups,
             metrics,
             authorizer: Authorizer::default(),
             fetch_sessions: Mutex::new(SessionCache::new(usize::try_from(slots).unwrap_or(0))),
