@@ -101,10 +101,17 @@ fn refusal(
 }
 
 fn creatable(topic: &RequestedTopic) -> CreatableTopic {
-    let assignments = topic.assignments.iter().map(|assignment| ReplicaAssignment {
-        partition: assignment.partition_index,
-        brokers: assignment.broker_ids.iter().map(|id| NodeId(id.0)).collect(),
-    });
+    let assignments = topic
+        .assignments
+        .iter()
+        .map(|assignment| ReplicaAssignment {
+            partition: assignment.partition_index,
+            brokers: assignment
+                .broker_ids
+                .iter()
+                .map(|id| NodeId(id.0))
+                .collect(),
+        });
     let configs = topic.configs.iter().map(|config| ConfigEntry {
         name: config.name.to_string(),
         value: config.value.as_ref().map(|value| value.to_string()),
@@ -151,8 +158,7 @@ fn success(
         return result;
     }
     if !ctx.authorize(Operation::DescribeConfigs, ResourceType::Topic, &topic.name) {
-        return result
-            .with_topic_config_error_code(ErrorCode::TopicAuthorizationFailed.code());
+        return result.with_topic_config_error_code(ErrorCode::TopicAuthorizationFailed.code());
     }
     result
         .with_num_partitions(created.num_partitions)

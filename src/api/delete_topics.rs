@@ -54,7 +54,11 @@ pub(super) async fn handle(
     };
     let responses = verdicts.into_iter().map(|verdict| {
         let result = DeletableTopicResult::default()
-            .with_name(verdict.name.map(|name| TopicName(StrBytes::from_string(name))))
+            .with_name(
+                verdict
+                    .name
+                    .map(|name| TopicName(StrBytes::from_string(name))),
+            )
             .with_topic_id(verdict.id.0);
         match verdict.outcome {
             Ok(()) => result,
@@ -247,11 +251,7 @@ fn unknown_id() -> ApiError {
 }
 
 /// Deletes what has no error; the controller has the last word.
-async fn delete(
-    ctx: &RequestContext,
-    mut verdicts: Vec<Verdict>,
-    timeout_ms: i32,
-) -> Vec<Verdict> {
+async fn delete(ctx: &RequestContext, mut verdicts: Vec<Verdict>, timeout_ms: i32) -> Vec<Verdict> {
     let ids: Vec<TopicId> = verdicts
         .iter()
         .filter(|verdict| verdict.outcome.is_ok())
@@ -266,7 +266,9 @@ async fn delete(
         Ok(_) => vec![Err(unexpected()); count],
         Err(error) => vec![Err(error); count],
     };
-    let to_delete = verdicts.iter_mut().filter(|verdict| verdict.outcome.is_ok());
+    let to_delete = verdicts
+        .iter_mut()
+        .filter(|verdict| verdict.outcome.is_ok());
     for (verdict, outcome) in to_delete.zip(deleted) {
         verdict.outcome = outcome;
     }
@@ -325,7 +327,8 @@ mod tests {
             Named::Id(id(3)),
             Named::Id(id(4)),
         ];
-        let twice = "INVALID_REQUEST: The provided topic name maps to an ID that was already supplied.";
+        let twice =
+            "INVALID_REQUEST: The provided topic name maps to an ID that was already supplied.";
         let denied = "TOPIC_AUTHORIZATION_FAILED: Topic authorization failed.";
         assert_eq!(
             told(&judge(&image, asked, allows)),

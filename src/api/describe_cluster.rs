@@ -111,7 +111,10 @@ mod tests {
         fence(&mut image, 2);
         let ids = |listener, fenced| {
             let shown = brokers(&image, listener, fenced);
-            shown.iter().map(|b| (b.broker_id.0, b.is_fenced)).collect::<Vec<_>>()
+            shown
+                .iter()
+                .map(|b| (b.broker_id.0, b.is_fenced))
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids("PLAINTEXT", false), [(1, false)]);
         assert_eq!(ids("PLAINTEXT", true), [(1, false), (2, true)]);

@@ -76,6 +76,23 @@ pub fn alter_incrementally(
     )
 }
 
+/// The overrides after some operations, checked for what the operations themselves need.
+pub fn after(
+    before: &ConfigOverrides,
+    kind: ConfigResourceType,
+    ops: &[AlterConfigOp],
+    schema: &dyn ConfigSchema,
+) -> Result<ConfigOverrides, ApiError> {
+    let mut overrides = before.clone();
+    for op in ops {
+        match apply(op, before.get(&op.name), kind, schema)? {
+            Some(value) => overrides.insert(op.name.clone(), value),
+            None => overrides.remove(&op.name),
+        };
+    }
+    Ok(overrides)
+}
+
 fn decide_each<T>(
     image: &MetadataImage,
     requests: &[T],

@@ -5,6 +5,7 @@
 //! from outside. No tokio, no files, no clocks.
 
 pub mod brokers;
+pub mod client_metrics;
 pub mod command;
 pub mod configs;
 mod decide;

@@ -7,7 +7,7 @@ use super::*;
 use crate::controller::TopicDelta;
 use crate::controller::command::{CreateTopics, CreatedTopic};
 use crate::controller::testing::{TwoKeys, registration, topic};
-use crate::log::storage::{DirEntry, File, OpenMode, RealStorage};
+use crate::log::storage::{DirEntry, File, Lock, OpenMode, RealStorage, Space};
 use crate::types::PartitionId;
 
 fn options(dir: &Path, storage: Arc<dyn Storage>) -> ZabPeerOptions {
@@ -139,6 +139,12 @@ impl Storage for WatchedStorage {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealStorage.sync_dir(dir)
     }
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        RealStorage.lock(path)
+    }
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealStorage.space(dir)
+    }
 }
 
 impl File for WatchedFile {
@@ -243,6 +249,32 @@ async fn a_failed_flush_stops_the_metadata_for_good() {
     );
     assert_eq!(handle.stopped().await, Some(failed));
     assert!(handle.image().topic("t").is_none());
+}
+
+#[tokio::test]
+async fn commands_go_on_through_an_election_for_new_counters() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut peer = open(temp.path());
+    peer.driver.peer.use_up_counters_but(2);
+    let handle = peer.start(nobody).unwrap();
+    register(&handle).await;
+    for n in 0..4 {
+        create(&handle, &format!("t{n}"), 1).await;
+    }
+    assert_eq!(handle.image().topic_count(), 4);
+    assert_eq!(handle.image().applied(), Zxid::new(2, 3));
+    handle.close().await;
+}
+
+#[tokio::test]
+async fn one_process_at_a_time() {
+    let temp = tempfile::tempdir().unwrap();
+    let first = open(temp.path());
+    let second = ZabPeer::open(options(temp.path(), Arc::new(RealStorage)));
+    let refused = second.err().unwrap().to_string();
+    assert!(refused.contains("in use by another process"), "{refused}");
+    drop(first);
+    open(temp.path());
 }
 
 #[tokio::test]

@@ -180,6 +180,16 @@ impl Peer {
         std::mem::take(&mut self.ready)
     }
 
+    /// As if all counters of the epoch but these had been used.
+    #[cfg(test)]
+    pub(crate) fn use_up_counters_but(&mut self, left: u32) {
+        let last = Zxid::new(self.epochs.current, u32::MAX - left);
+        self.history = History::new(last, Vec::new());
+        if let Some(leader) = self.leader.as_mut() {
+            leader.use_up_counters_but(left);
+        }
+    }
+
     fn elect(&mut self) {
         self.phase = Phase::Election;
         self.leader = None;

@@ -2,9 +2,9 @@
 //! `acceptedEpoch` and `currentEpoch`; all in the directory `zab` of the first log directory.
 //!
 //! Every `persist` is durable when it returns. Proposals that came together are one write and one
-//! `fdatasync`, into space that was written with zeroes before (on ext4 that flush costs a third of
-//! one that makes the file grow). After an error nothing more is accepted: a flush that failed is
-//! never tried again. Which proposals are committed is not known here.
+//! `fdatasync`, into space that was written with zeroes before: a flush that does not make the file
+//! grow is cheaper. After an error nothing more is accepted: a flush that failed is never tried
+//! again. Which proposals are committed is not known here.
 
 pub mod recovery;
 pub mod segment;
@@ -15,22 +15,21 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::log::storage::{File, OpenMode, Storage, write_atomically};
+use crate::log::storage::{File, Lock, OpenMode, Storage, write_atomically};
 use crate::types::Zxid;
 use crate::zab::{Proposal, Write};
 
 pub use recovery::{Opened, ZabLogError};
 pub use snapshot::SnapshotWriter;
 
-/// The directory's name: no partition can have it, for those end in a dash and a number.
-pub const DIR_NAME: &str = "zab";
 const ACCEPTED_EPOCH: &str = "acceptedEpoch";
 const CURRENT_EPOCH: &str = "currentEpoch";
+const LOCK: &str = ".lock";
 const LOG_PREFIX: &str = "log.";
 /// A segment that is longer is followed by another.
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// One flush in this many bytes makes a file grow.
-const PREALLOCATED_BYTES: usize = 256 << 10;
+const PREALLOCATED_BYTES: usize = 64 << 10;
 /// An older snapshot stays, with the log behind it, in case the newest cannot be read.
 const KEPT_SNAPSHOTS: usize = 2;
 
@@ -48,6 +47,8 @@ pub struct ZabLog {
     /// How much is written ahead with zeroes.
     preallocated: usize,
     failed: bool,
+    /// Against another process.
+    _lock: Lock,
 }
 
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::types::Zxid;
 use crate::zab::{Proposal, Recovered, follows};
 use crate::zab_log::segment::{self, Header, HeaderError, Tail};
 use crate::zab_log::{
-    ACCEPTED_EPOCH, CURRENT_EPOCH, LOG_PREFIX, OpenSegment, PREALLOCATED_BYTES, SegmentInfo,
+    ACCEPTED_EPOCH, CURRENT_EPOCH, LOCK, LOG_PREFIX, OpenSegment, PREALLOCATED_BYTES, SegmentInfo,
     ZabLog, snapshot, zxid_of_name,
 };
 
@@ -32,6 +32,8 @@ pub enum ZabLogError {
     },
     #[error("{} was written by a newer version ({version}): start that version", path.display())]
     Version { path: PathBuf, version: u32 },
+    #[error("log.dirs: {} is in use by another process", .0.display())]
+    InUse(PathBuf),
     #[error("{0} bytes of metadata changes are too many for one write")]
     TooLarge(usize),
     #[error("the metadata log failed before and takes nothing more until a restart")]
@@ -74,6 +76,10 @@ impl ZabLog {
                 storage.sync_dir(parent).map_err(at_dir)?;
             }
         }
+        let lock = storage
+            .lock(&dir.join(LOCK))
+            .map_err(at_dir)?
+            .ok_or_else(|| ZabLogError::InUse(dir.to_owned()))?;
         let mut names = Names::list(&*storage, dir)?;
         let (snapshot_zxid, snapshot) = newest_snapshot(&*storage, dir, &names.snapshots)?;
         names.snapshots.retain(|zxid| *zxid <= snapshot_zxid);
@@ -116,6 +122,7 @@ impl ZabLog {
             bytes_since_snapshot,
             preallocated: PREALLOCATED_BYTES,
             failed: false,
+            _lock: lock,
         };
         Ok(Opened {
             log,

@@ -34,7 +34,8 @@ fn epochs(log: &mut ZabLog, epoch: u32) {
 
 fn files(dir: &Path) -> Vec<String> {
     let entries = RealStorage.list(dir).unwrap();
-    entries.into_iter().map(|entry| entry.name).collect()
+    let names = entries.into_iter().map(|entry| entry.name);
+    names.filter(|name| name != LOCK).collect()
 }
 
 fn flip(path: &Path, position: usize) {
@@ -54,10 +55,12 @@ fn what_was_persisted_is_recovered() {
     append(&mut log, 1, 1..=3);
     append(&mut log, 1, 4..=4);
     log.persist(&[Write::AcceptedEpoch(2)]).unwrap();
+    drop(log);
 
     let mut log = open(&dir).log;
     epochs(&mut log, 2);
     append(&mut log, 2, 1..=1);
+    drop(log);
     let recovered = open(&dir).recovered;
     let expected = Recovered {
         accepted_epoch: 2,
@@ -95,6 +98,7 @@ fn snapshots_let_the_log_go_and_leave_a_spare() {
         log.after_snapshot(at).unwrap();
     }
     append(&mut log, 1, 31..=31);
+    drop(log);
     assert_eq!(
         files(&dir),
         [
@@ -202,6 +206,7 @@ fn space_is_written_before_it_is_used() {
     let grown = len();
     append(&mut log, 1, 3..=9);
     assert_eq!(len(), grown);
+    drop(log);
     assert_eq!(open(&dir).recovered.proposals.len(), 9);
 }
 
@@ -219,6 +224,7 @@ fn long_segments_are_followed_by_others() {
         log.persist(&[Write::Append(vec![large])]).unwrap();
     }
     assert_eq!(files(&dir).len(), 2 + 3);
+    drop(log);
     assert_eq!(open(&dir).recovered.proposals.len(), 3);
 }
 

@@ -259,3 +259,28 @@ fn an_unchanged_value_is_no_record_except_a_brokers() {
         assert_eq!(image.applied() != before, moves, "{kind:?}");
     }
 }
+
+#[test]
+fn operations_can_be_tried() {
+    let before = [("retention.ms", "1"), ("cleanup.policy", "compact")];
+    let before: ConfigOverrides = before.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let op = |name: &str, op, value: Option<&str>| AlterConfigOp {
+        name: name.into(),
+        op,
+        value: value.map(str::to_owned),
+    };
+    let ops = [
+        op("retention.ms", OpType::Delete, None),
+        op("cleanup.policy", OpType::Append, Some("delete")),
+    ];
+    let after = after(&before, TOPIC, &ops, &TwoKeys).unwrap();
+    let expected = [("cleanup.policy".to_owned(), "compact,delete".to_owned())];
+    assert_eq!(after, expected.into());
+    let refused = super::after(
+        &before,
+        TOPIC,
+        &[op("x", OpType::Append, Some("1"))],
+        &TwoKeys,
+    );
+    assert_eq!(refused.unwrap_err().error, ErrorCode::InvalidConfig);
+}

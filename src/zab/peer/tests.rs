@@ -152,8 +152,7 @@ fn a_receipt_speaks_for_everything_before_it() {
 fn a_full_counter_forces_an_election_and_loses_nothing() {
     let mut peer = lead(Recovered::default());
     // As if all but two had been used: ZOOKEEPER-1277 let the counter run into the epoch.
-    peer.leader.as_mut().unwrap().use_up_counters_but(2);
-    peer.history = History::new(Zxid::new(1, u32::MAX - 2), Vec::new());
+    peer.use_up_counters_but(2);
     peer.propose(Bytes::from("x")).unwrap();
     assert_eq!(peer.propose(Bytes::from("y")), Ok(Zxid::new(1, u32::MAX)));
     let writing = peer.ready();
