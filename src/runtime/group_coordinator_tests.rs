@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::config::broker::Origin;
 use crate::controller::command::Command as ControllerCommand;
 use crate::controller::records::{PartitionChangeRecord, Record};
 use crate::controller::testing::{cluster_of, commit as commit_metadata, make, run, topic};
@@ -12,16 +13,11 @@ const ME: NodeId = NodeId(1);
 
 fn config() -> BrokerConfig {
     let mut config = BrokerConfig::default();
-    config.offsets_topic_num_partitions = 2;
-    config.offsets_topic_replication_factor = 3;
-    config.offsets_topic_segment_bytes = 1 << 20;
-    config.offsets_topic_compression_codec = 0;
-    config.offsets_commit_timeout_ms = 5_000;
-    config.offsets_retention_minutes = 10_080;
-    config.offsets_retention_check_interval_ms = 600_000;
-    config.offset_metadata_max_bytes = 4_096;
-    config.group_max_size = i32::MAX;
-    config.group_initial_rebalance_delay_ms = 0;
+    let partitions = ("offsets.topic.num.partitions", "2");
+    let segments = ("offsets.topic.segment.bytes", "1048576");
+    for (name, value) in [partitions, segments] {
+        config.set_static(name, value, Origin::File).unwrap();
+    }
     config
 }
 
