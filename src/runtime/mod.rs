@@ -5,11 +5,11 @@
 
 pub mod fetch;
 mod fetch_waiter;
-mod flusher;
+pub mod flusher;
 pub mod group_coordinator;
 mod group_coordinator_loader;
 mod group_coordinator_shard;
-mod maintenance;
+pub mod maintenance;
 mod node;
 pub mod partition;
 pub mod partitions;
@@ -25,8 +25,5 @@ pub fn build(worker_threads: usize) -> std::io::Result<tokio::runtime::Runtime> 
     if worker_threads > 0 {
         builder.worker_threads(worker_threads);
     }
-    builder
-        .thread_name("dohle-worker")
-        .enable_all()
-        .build()
+    builder.thread_name("dohle-worker").enable_all().build()
 }

@@ -6,14 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::group_coordinator::GroupCoordinators;
+use super::group_coordinator::{GroupCoordinators, offsets_topic};
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::producer_id_manager::ProducerIdManager;
 use super::zab_peer::{MetadataHandle, SubmitError};
 use crate::config::BrokerConfig;
-use crate::controller::command::{Command, Reply};
+use crate::controller::command::{Command, CreatableTopic, Reply};
 use crate::controller::image::MetadataImage;
+use crate::controller::topics::CONSUMER_OFFSETS;
 use crate::error::ErrorCode;
 use crate::metrics::Metrics;
 use crate::replication::fetch_session::SessionCache;
@@ -88,6 +89,15 @@ impl Node {
             .generate(self.id, &self.metadata)
             .await
             .map_err(|error| error.error)
+    }
+
+    /// A topic as auto-creation makes it; an internal one with what it needs.
+    pub fn creatable_topic(&self, name: &str) -> CreatableTopic {
+        if name == CONSUMER_OFFSETS {
+            let live = self.metadata().brokers().filter(|b| b.is_active()).count();
+            return offsets_topic(&self.config(), live);
+        }
+        CreatableTopic::with_defaults(name)
     }
 
     /// The broker on the ZAB leader's node.
