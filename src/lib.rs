@@ -1,6 +1,7 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
 pub mod api;
+pub mod broker;
 pub mod config;
 pub mod controller;
 pub mod error;
