@@ -56,6 +56,7 @@ pub(super) async fn handle(
     let results = ctx
         .node
         .partitions
+        .logs()
         .directories()
         .into_iter()
         .map(|dir| {
@@ -88,7 +89,7 @@ fn describe(
     dir: &Path,
     topics: BTreeMap<String, Vec<DescribeLogDirsPartition>>,
 ) -> DescribeLogDirsResult {
-    let (error, space) = match ctx.node.partitions.space(dir) {
+    let (error, space) = match ctx.node.partitions.logs().space(dir) {
         Ok(space) => (ErrorCode::None, Some(space)),
         Err(error) => {
             tracing::warn!(dir = %dir.display(), %error, "the space in a log directory is not known");

@@ -138,12 +138,12 @@ fn find(
     let partition = ctx
         .node
         .partition_by_name(topic, PartitionId(asked.partition_index))?;
-    partition.with_leader_log(LeaderEpoch(asked.current_leader_epoch), |view| {
-        look_up(&view, asked.timestamp, bound)
+    partition.with_leader_log(LeaderEpoch(asked.current_leader_epoch), |mut view| {
+        look_up(&mut view, asked.timestamp, bound)
     })?
 }
 
-fn look_up(view: &LogView<'_>, timestamp: i64, bound: Bound) -> Result<Found, ErrorCode> {
+fn look_up(view: &mut LogView<'_>, timestamp: i64, bound: Bound) -> Result<Found, ErrorCode> {
     let readable = match bound {
         Bound {
             for_consumer: false,

@@ -123,7 +123,7 @@ fn refuse(ctx: &RequestContext, request: &MetadataRequest, code: ErrorCode) -> M
         .map(|topic| {
             empty_topic(
                 code,
-                Some(topic.name.as_deref().unwrap_or("").to_owned()),
+                Some(topic.name.as_ref().map(|name| name.to_string()).unwrap_or_default()),
                 TopicId(topic.topic_id),
             )
         })

@@ -4,9 +4,12 @@
 //! file beside this one and one row here. A handler is an async function; whatever it does before
 //! it first waits is done in the order in which its connection's requests came.
 
+mod config_changes;
 mod context;
 mod group_text;
+mod partition_view;
 mod response;
+mod submit;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +17,10 @@ use std::pin::Pin;
 use bytes::Bytes;
 use kafka_protocol::protocol::{Decodable, Encodable};
 
+use crate::error::ErrorCode;
 use crate::protocol::frame::encode_response;
 use crate::protocol::guard::{self, GuardError};
-use crate::protocol::header::RequestHeader;
-use crate::protocol::messages;
+use crate::protocol::schema;
 
 pub use context::RequestContext;
 pub use response::{FileRange, Response, ResponsePart};
@@ -59,6 +62,11 @@ pub struct Api {
     pub name: &'static str,
     pub min_version: i16,
     pub max_version: i16,
+    /// What `ApiVersions` says: lower than what is served only for Produce, where an old librdkafka
+    /// looks for version 0.
+    pub advertised_min_version: i16,
+    /// The body passes the guard before it is decoded.
+    guarded: bool,
     /// The next request of the connection may start while this one waits (for replicas and the
     /// disk): its effects are already ordered.
     pub overlaps: bool,
@@ -83,6 +91,8 @@ macro_rules! row {
             name: stringify!($name),
             min_version: $min,
             max_version: $max,
+            advertised_min_version: $min,
+            guarded: true,
             overlaps: false,
             serve: |ctx, body| {
                 Box::pin(async move {
@@ -108,6 +118,8 @@ macro_rules! row {
             name: stringify!($name),
             min_version: $min,
             max_version: $max,
+            advertised_min_version: if $overlaps { 0 } else { $min },
+            guarded: false,
             overlaps: $overlaps,
             serve: |ctx, body| Box::pin($module::handle(ctx, body)),
         }
@@ -126,6 +138,10 @@ macro_rules! apis {
 }
 
 apis! {
+    0 Produce 3..=13 produce: overlapping bytes;
+    1 Fetch 4..=18 fetch: bytes;
+    2 ListOffsets 1..=11 list_offsets: message;
+    3 Metadata 0..=13 metadata: message;
     8 OffsetCommit 2..=10 offset_commit: message;
     9 OffsetFetch 1..=10 offset_fetch: message;
     10 FindCoordinator 0..=6 find_coordinator: message;
@@ -136,8 +152,18 @@ apis! {
     15 DescribeGroups 0..=6 describe_groups: message;
     16 ListGroups 0..=5 list_groups: message;
     18 ApiVersions 0..=5 api_versions: message;
+    19 CreateTopics 2..=7 create_topics: message;
+    20 DeleteTopics 1..=6 delete_topics: message;
+    21 DeleteRecords 0..=2 delete_records: message;
+    22 InitProducerId 0..=5 init_producer_id: message;
+    23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
+    35 DescribeLogDirs 1..=5 describe_log_dirs: message;
+    37 CreatePartitions 0..=3 create_partitions: message;
     42 DeleteGroups 0..=3 delete_groups: message;
     47 OffsetDelete 0..=0 offset_delete: message;
+    60 DescribeCluster 0..=2 describe_cluster: message;
+    74 ListConfigResources 0..=1 list_config_resources: message;
+    75 DescribeTopicPartitions 0..=0 describe_topic_partitions: message;
 }
 
 /// The row of an API key, or `None` when it is not served.
@@ -154,10 +180,12 @@ pub fn start(
     ctx: RequestContext,
     body: Bytes,
 ) -> Result<(&'static Api, ServedRequest), RequestError> {
-    let api = find(key).ok_or(RequestError::UnknownApi { key })?;
+    let (Some(api), Some(schema)) = (find(key), schema::api(key)) else {
+        return Err(RequestError::UnknownApi { key });
+    };
     let version = ctx.version;
     if !(api.min_version..=api.max_version).contains(&version) {
-        if key == ApiKey::ApiVersions as i16 {
+        if key == api_versions::KEY {
             return Ok((api, Box::pin(api_versions::answer_newer(ctx))));
         }
         return Err(RequestError::UnsupportedVersion {
@@ -165,11 +193,18 @@ pub fn start(
             version,
         });
     }
-    guard::check(key, version, &body)?;
+    // Produce and Fetch are read by hand, with the same care.
+    if api.guarded {
+        guard::check(&schema.request, version, &body)?;
+    }
     Ok((api, (api.serve)(ctx, body)))
 }
 
-fn decode<M: Decodable>(api: &'static str, version: i16, mut body: Bytes) -> Result<M, RequestError> {
+fn decode<M: Decodable>(
+    api: &'static str,
+    version: i16,
+    mut body: Bytes,
+) -> Result<M, RequestError> {
     M::decode(&mut body, version).map_err(|error| RequestError::Decode {
         api,
         version,
@@ -184,7 +219,7 @@ fn encode<M: Encodable>(
     correlation_id: i32,
     response: &M,
 ) -> Result<Response, RequestError> {
-    let header_version = RequestHeader::response_header_version(key, version);
+    let header_version = schema::api(key).map_or(0, |api| api.response_header_version(version));
     encode_response(correlation_id, header_version, response, version)
         .map(|frame| frame.freeze().into())
         .map_err(|error| RequestError::Encode {

@@ -28,7 +28,7 @@ pub(super) fn offline_replicas(
     partition
         .replicas
         .iter()
-        .filter(|node| !is_reachable(image, *node, listener))
+        .filter(|node| !is_reachable(image, **node, listener))
         .map(|node| BrokerId(node.0))
         .collect()
 }

@@ -212,7 +212,6 @@ fn refused(index: crate::types::PartitionId, error: &ProduceError) -> ProducePar
                 })
                 .collect(),
             base_offset: Offset(-1),
-            log_start_offset: error.log_start_offset().unwrap_or(Offset(-1)),
             ..ProducePartitionResponse::failed(index, error.code())
         },
     }

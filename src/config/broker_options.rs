@@ -93,6 +93,7 @@ option_table! {
         offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms" "5000" AtLeast(1), Ms, ReadOnly, [] "How long a commit waits to be replicated.";
         offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions" "50" AtLeast(1), None, ReadOnly, [] "Partitions of __consumer_offsets.";
         offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor" "3" AtLeast(1), None, ReadOnly, [] "Replicas of __consumer_offsets; as many as there are brokers where those are fewer.";
+        offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec" "0" Between(0, 4), None, ReadOnly, [] "What records of __consumer_offsets are compressed with: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
         offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes" "104857600" AtLeast(1), Bytes, ReadOnly, [] "Segment size of __consumer_offsets.";
         metadata_log_max_record_bytes_between_snapshots: i64 = "metadata.log.max.record.bytes.between.snapshots" "20971520" AtLeast(1), Bytes, ReadOnly, [] "Metadata that is logged before a snapshot of it is written.";
     }

@@ -23,6 +23,12 @@ pub enum ConfigSource {
     Group = 8,
 }
 
+impl ConfigSource {
+    pub fn code(self) -> i8 {
+        self as i8
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigSynonym {
     pub name: String,

@@ -34,7 +34,11 @@ struct Admission {
 }
 
 impl ConnectionCounts {
-    fn admit(self: &Arc<Self>, ip: IpAddr, config: &BrokerConfig) -> Result<Admission, &'static str> {
+    fn admit(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        config: &BrokerConfig,
+    ) -> Result<Admission, &'static str> {
         let limit = usize::try_from(config.max_connections).unwrap_or(0);
         let per_ip = config
             .max_connections_per_ip_overrides
@@ -160,7 +164,8 @@ impl Listener {
         };
         let node = Arc::clone(&self.node);
         let transport = Transport::new(stream, peer);
-        let connection = Connection::new(Arc::clone(&node), transport, Arc::clone(&self.name), limits);
+        let connection =
+            Connection::new(Arc::clone(&node), transport, Arc::clone(&self.name), limits);
         let shutdown = shutdown.clone();
         node.metrics.connection_opened();
         connections.spawn(async move {

@@ -6,14 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::group_coordinator::GroupCoordinators;
+use super::group_coordinator::{GroupCoordinators, offsets_topic};
 use super::partition::Partition;
 use super::partitions::Partitions;
 use super::producer_id_manager::ProducerIdManager;
 use super::zab_peer::{MetadataHandle, SubmitError};
 use crate::config::BrokerConfig;
-use crate::controller::command::{Command, Reply};
+use crate::controller::command::{Command, CreatableTopic, Reply};
 use crate::controller::image::MetadataImage;
+use crate::controller::topics::CONSUMER_OFFSETS;
 use crate::error::ErrorCode;
 use crate::metrics::Metrics;
 use crate::replication::fetch_session::SessionCache;
@@ -90,16 +91,22 @@ impl Node {
             .map_err(|error| error.error)
     }
 
+    /// A topic as auto-creation makes it; an internal one with what it needs.
+    pub fn creatable_topic(&self, name: &str) -> CreatableTopic {
+        if name == CONSUMER_OFFSETS {
+            let live = self.metadata().brokers().filter(|b| b.is_active()).count();
+            return offsets_topic(&self.config(), live);
+        }
+        CreatableTopic::with_defaults(name)
+    }
+
     /// The broker on the ZAB leader's node.
     pub fn controller_id(&self) -> NodeId {
         self.metadata.leader()
     }
 
     pub fn now(&self) -> TimestampMs {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        wall_clock()
     }
 
     /// A partition held here. One that another broker holds is `NOT_LEADER_OR_FOLLOWER`.
@@ -130,4 +137,12 @@ impl Node {
             }
         })
     }
+}
+
+/// The time that records and requests are stamped with.
+pub fn wall_clock() -> TimestampMs {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

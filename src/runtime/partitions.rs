@@ -17,7 +17,7 @@ use crate::controller::image::MetadataImage;
 use crate::controller::records::ConfigResourceType;
 use crate::controller::topic_image::TopicImage;
 use crate::error::ErrorCode;
-use crate::log::{LogConfig, LogManager, PartitionLog};
+use crate::log::{FoundLog, LogConfig, LogManager, PartitionLog};
 use crate::types::{NodeId, Offset, PartitionId, TimestampMs, TopicId, TopicPartition};
 
 /// One topic's partitions here; a hole where another node holds one.
@@ -32,13 +32,6 @@ struct HeldTopic {
 struct Table {
     by_id: HashMap<TopicId, HeldTopic>,
     ids: HashMap<Arc<str>, TopicId>,
-}
-
-/// A log that was found on disk and waits for metadata to claim it.
-#[derive(Debug)]
-pub struct FoundLog {
-    pub log: PartitionLog,
-    pub high_watermark: Offset,
 }
 
 #[derive(Debug)]
@@ -73,6 +66,28 @@ impl Partitions {
 
     pub fn flushers(&self) -> impl Iterator<Item = &Arc<Flusher>> {
         self.flushers.iter().map(|(_, flusher)| flusher)
+    }
+
+    pub fn logs(&self) -> &Arc<LogManager> {
+        &self.logs
+    }
+
+    /// Where the next log goes: the directory that holds the fewest.
+    fn emptiest_directory(&self) -> usize {
+        let mut counts = vec![0usize; self.flushers.len()];
+        if counts.len() < 2 {
+            return 0;
+        }
+        for partition in self.all() {
+            let dir = partition.with_log(|log| log.parent_directory().to_owned());
+            let at = self.flushers.iter().position(|(path, _)| *path == dir);
+            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
+                *count += 1;
+            }
+        }
+        (0..counts.len())
+            .min_by_key(|at| counts.get(*at))
+            .unwrap_or(0)
     }
 
     pub fn by_name(&self, topic: &str, index: PartitionId) -> Result<Arc<Partition>, ErrorCode> {
@@ -179,7 +194,7 @@ impl Partitions {
             let Some(state) = topic.partition(*index) else {
                 continue;
             };
-            if !state.replicas.contains(self.me) {
+            if !state.replicas.contains(&self.me) {
                 continue;
             }
             let partition = match self.held(topic.id, *index) {
@@ -230,7 +245,9 @@ impl Partitions {
                 if let Some(stale) = other {
                     self.delete_log(stale.log, now);
                 }
-                let log = self.logs.create(&name, topic.id, log_config, now)?;
+                let log =
+                    self.logs
+                        .create(&name, topic.id, log_config, self.emptiest_directory())?;
                 (log, Offset::ZERO)
             }
         };
@@ -275,7 +292,11 @@ impl Partitions {
             }
             table.by_id.remove(&topic.id)
         };
-        for partition in held.into_iter().flat_map(|topic| topic.partitions).flatten() {
+        for partition in held
+            .into_iter()
+            .flat_map(|topic| topic.partitions)
+            .flatten()
+        {
             partition.close(ErrorCode::UnknownTopicOrPartition);
             let deleted = partition.with_log(|log| self.logs.delete(log, now));
             if let Err(error) = deleted {
