@@ -9,11 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use compat_tests::wire::{Blob, Incoming, Outgoing, PartitionOffset};
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, FromClientConfig as _};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::message::{
+    BorrowedMessage, DeliveryResult, Header, Headers as _, Message as _, OwnedHeaders,
+};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
@@ -23,7 +28,9 @@ use serde_json::{Value, json};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> Result<()> {
-    let bootstrap = std::env::args().nth(1).context("usage: rdkafka-driver HOST:PORT")?;
+    let bootstrap = std::env::args()
+        .nth(1)
+        .context("usage: rdkafka-driver HOST:PORT")?;
     let mut driver = Driver::new(bootstrap)?;
     for line in std::io::stdin().lock().lines() {
         let answer = match driver.perform(&line?) {
@@ -56,9 +63,12 @@ struct Produce {
     records: Vec<Outgoing>,
 }
 
+/// The partition and offset of a record, or why it has none.
+type Placement = Result<(i32, i64), String>;
+
 /// Keeps where each record of one `produce` went.
 #[derive(Clone, Default)]
-struct Placed(Arc<Mutex<BTreeMap<usize, Result<(i32, i64), String>>>>);
+struct Placed(Arc<Mutex<BTreeMap<usize, Placement>>>);
 
 impl ClientContext for Placed {}
 
@@ -77,7 +87,8 @@ impl ProducerContext for Placed {
 }
 
 fn field<T: DeserializeOwned>(request: &Value, name: &str) -> Result<T> {
-    serde_json::from_value(request.get(name).cloned().unwrap_or(Value::Null)).with_context(|| format!("field {name}"))
+    serde_json::from_value(request.get(name).cloned().unwrap_or(Value::Null))
+        .with_context(|| format!("field {name}"))
 }
 
 fn text(request: &Value, name: &str) -> Result<String> {
@@ -86,7 +97,15 @@ fn text(request: &Value, name: &str) -> Result<String> {
 
 fn describe(message: &BorrowedMessage<'_>) -> Incoming {
     let headers = message.headers().map(|headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(|v| Blob(v.to_vec())))).collect()
+        headers
+            .iter()
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    header.value.map(|v| Blob(v.to_vec())),
+                )
+            })
+            .collect()
     });
     Incoming {
         partition: message.partition(),
@@ -100,15 +119,22 @@ fn describe(message: &BorrowedMessage<'_>) -> Incoming {
 
 impl Driver {
     fn new(bootstrap: String) -> Result<Self> {
-        let admin = AdminClient::from_config(ClientConfig::new().set("bootstrap.servers", &bootstrap))?;
-        Ok(Self { bootstrap, admin, members: BTreeMap::new() })
+        let admin =
+            AdminClient::from_config(ClientConfig::new().set("bootstrap.servers", &bootstrap))?;
+        Ok(Self {
+            bootstrap,
+            admin,
+            members: BTreeMap::new(),
+        })
     }
 
     fn perform(&mut self, line: &str) -> Result<Value> {
         let request: Value = serde_json::from_str(line)?;
         let op = text(&request, "op")?;
         match op.as_str() {
-            "info" => Ok(json!({"version": format!("librdkafka {}", rdkafka::util::get_rdkafka_version().1)})),
+            "info" => Ok(
+                json!({"version": format!("librdkafka {}", rdkafka::util::get_rdkafka_version().1)}),
+            ),
             "produce" => self.produce(serde_json::from_value(request)?),
             "consume" => self.consume(&request),
             "offset_for_time" => self.offset_for_time(&request),
@@ -116,7 +142,9 @@ impl Driver {
             "member_poll" => self.member_poll(&request),
             "member_commit" => self.member_commit(&request),
             "member_close" => {
-                self.members.remove(&text(&request, "member")?).context("no such member")?;
+                self.members
+                    .remove(&text(&request, "member")?)
+                    .context("no such member")?;
                 Ok(json!({}))
             }
             _ => self.administer(&op, &request),
@@ -127,7 +155,10 @@ impl Driver {
         let placed = Placed::default();
         let producer: BaseProducer<Placed> = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
-            .set("compression.type", request.compression.as_deref().unwrap_or("none"))
+            .set(
+                "compression.type",
+                request.compression.as_deref().unwrap_or("none"),
+            )
             .set("enable.idempotence", request.idempotent.to_string())
             .set("acks", request.acks.as_deref().unwrap_or("all"))
             .set("linger.ms", "20")
@@ -136,7 +167,10 @@ impl Driver {
         for (index, record) in request.records.iter().enumerate() {
             let mut headers = OwnedHeaders::new();
             for (key, value) in &record.headers {
-                headers = headers.insert(Header { key, value: value.as_ref().map(|v| &v.0) });
+                headers = headers.insert(Header {
+                    key,
+                    value: value.as_ref().map(|v| &v.0),
+                });
             }
             let mut out: BaseRecord<'_, Vec<u8>, Vec<u8>, Box<usize>> =
                 BaseRecord::with_opaque_to(&request.topic, Box::new(index)).headers(headers);
@@ -148,8 +182,16 @@ impl Driver {
             producer.poll(Duration::ZERO);
         }
         producer.flush(TIMEOUT)?;
-        let placed = placed.0.lock().map_err(|_| anyhow!("a delivery report panicked"))?;
-        ensure!(placed.len() == request.records.len(), "{} of {} reported", placed.len(), request.records.len());
+        let placed = placed
+            .0
+            .lock()
+            .map_err(|_| anyhow!("a delivery report panicked"))?;
+        ensure!(
+            placed.len() == request.records.len(),
+            "{} of {} reported",
+            placed.len(),
+            request.records.len()
+        );
         let placed: Result<Vec<_>, _> = placed.values().cloned().collect();
         Ok(json!({"placed": placed.map_err(|error| anyhow!(error))?}))
     }
@@ -171,7 +213,11 @@ impl Driver {
         let count: usize = field(request, "count")?;
         let consumer = self.consumer("rdkafka-assign", &[])?;
         let mut at = TopicPartitionList::new();
-        at.add_partition_offset(&text(request, "topic")?, field(request, "partition")?, Offset::Offset(field(request, "offset")?))?;
+        at.add_partition_offset(
+            &text(request, "topic")?,
+            field(request, "partition")?,
+            Offset::Offset(field(request, "offset")?),
+        )?;
         consumer.assign(&at)?;
         let deadline = Instant::now() + Duration::from_millis(field(request, "timeout_ms")?);
         let mut records = Vec::new();
@@ -187,9 +233,15 @@ impl Driver {
         let (topic, partition) = (text(request, "topic")?, field(request, "partition")?);
         let consumer = self.consumer("rdkafka-assign", &[])?;
         let mut at = TopicPartitionList::new();
-        at.add_partition_offset(&topic, partition, Offset::Offset(field(request, "timestamp")?))?;
+        at.add_partition_offset(
+            &topic,
+            partition,
+            Offset::Offset(field(request, "timestamp")?),
+        )?;
         let found = consumer.offsets_for_times(at, TIMEOUT)?;
-        let found = found.find_partition(&topic, partition).context("no answer for the partition")?;
+        let found = found
+            .find_partition(&topic, partition)
+            .context("no answer for the partition")?;
         found.error()?;
         Ok(json!({"offset": found.offset().to_raw().filter(|offset| *offset >= 0)}))
     }
@@ -197,7 +249,10 @@ impl Driver {
     fn member_open(&mut self, request: &Value) -> Result<Value> {
         let instance = request.get("instance_id").and_then(Value::as_str);
         let assignor = request.get("assignor").and_then(Value::as_str);
-        let mut more = vec![("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "500")];
+        let mut more = vec![
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "500"),
+        ];
         more.extend(instance.map(|id| ("group.instance.id", id)));
         more.extend(assignor.map(|name| ("partition.assignment.strategy", name)));
         let consumer = self.consumer(&text(request, "group")?, &more)?;
@@ -208,7 +263,9 @@ impl Driver {
     }
 
     fn member(&self, request: &Value) -> Result<&BaseConsumer> {
-        self.members.get(&text(request, "member")?).context("no such member")
+        self.members
+            .get(&text(request, "member")?)
+            .context("no such member")
     }
 
     fn member_poll(&self, request: &Value) -> Result<Value> {
@@ -217,10 +274,18 @@ impl Driver {
         let mut message = consumer.poll(Duration::from_millis(field(request, "timeout_ms")?));
         while let Some(arrived) = message {
             records.push(describe(&arrived?));
-            message = if records.len() < 500 { consumer.poll(Duration::ZERO) } else { None };
+            message = if records.len() < 500 {
+                consumer.poll(Duration::ZERO)
+            } else {
+                None
+            };
         }
         let assignment = consumer.assignment()?;
-        let assignment: Vec<_> = assignment.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        let assignment: Vec<_> = assignment
+            .elements()
+            .iter()
+            .map(|e| (e.topic().to_owned(), e.partition()))
+            .collect();
         Ok(json!({"records": records, "assignment": assignment}))
     }
 
@@ -234,28 +299,44 @@ impl Driver {
     }
 
     fn administer(&self, op: &str, request: &Value) -> Result<Value> {
-        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+        let options = AdminOptions::new()
+            .operation_timeout(Some(TIMEOUT))
+            .request_timeout(Some(TIMEOUT));
         match op {
             "create_topic" => self.create_topic(request, &options),
             "delete_topic" => {
-                let deleted = block_on(self.admin.delete_topics(&[&text(request, "topic")?], &options))?;
+                let deleted = block_on(
+                    self.admin
+                        .delete_topics(&[&text(request, "topic")?], &options),
+                )?;
                 only(deleted)?.map_err(|(_, error)| anyhow!("{error}"))?;
                 Ok(json!({}))
             }
             "list_topics" => {
-                let metadata = self.consumer("rdkafka-assign", &[])?.fetch_metadata(None, TIMEOUT)?;
-                let topics: Vec<_> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+                let metadata = self
+                    .consumer("rdkafka-assign", &[])?
+                    .fetch_metadata(None, TIMEOUT)?;
+                let topics: Vec<_> = metadata
+                    .topics()
+                    .iter()
+                    .map(|topic| topic.name().to_owned())
+                    .collect();
                 Ok(json!({"topics": topics}))
             }
             "describe_topic" => {
-                let metadata = self.consumer("rdkafka-assign", &[])?.fetch_metadata(Some(&text(request, "topic")?), TIMEOUT)?;
+                let metadata = self
+                    .consumer("rdkafka-assign", &[])?
+                    .fetch_metadata(Some(&text(request, "topic")?), TIMEOUT)?;
                 let topic = metadata.topics().first().context("no topic answered")?;
                 ensure!(topic.error().is_none(), "{:?}", topic.error());
                 Ok(json!({"partitions": topic.partitions().len()}))
             }
             "create_partitions" => {
                 let (topic, total) = (text(request, "topic")?, field(request, "total")?);
-                let created = block_on(self.admin.create_partitions(&[NewPartitions::new(&topic, total)], &options))?;
+                let created = block_on(
+                    self.admin
+                        .create_partitions(&[NewPartitions::new(&topic, total)], &options),
+                )?;
                 only(created)?.map_err(|(_, error)| anyhow!("{error}"))?;
                 Ok(json!({}))
             }
@@ -264,20 +345,32 @@ impl Driver {
             "delete_records" => self.delete_records(request, &options),
             "list_offset" => self.list_offset(request),
             "list_groups" => {
-                let groups = self.consumer("rdkafka-assign", &[])?.fetch_group_list(None, TIMEOUT)?;
+                let groups = self
+                    .consumer("rdkafka-assign", &[])?
+                    .fetch_group_list(None, TIMEOUT)?;
                 let groups: Vec<_> =
                     groups.groups().iter().map(|g| json!({"group": g.name(), "state": g.state(), "protocol": g.protocol_type()})).collect();
                 Ok(json!({"groups": groups}))
             }
             "describe_group" => {
-                let groups = self.consumer("rdkafka-assign", &[])?.fetch_group_list(Some(&text(request, "group")?), TIMEOUT)?;
+                let groups = self
+                    .consumer("rdkafka-assign", &[])?
+                    .fetch_group_list(Some(&text(request, "group")?), TIMEOUT)?;
                 let group = groups.groups().first().context("no group answered")?;
-                let members: Vec<_> =
-                    group.members().iter().map(|m| json!({"member_id": m.id(), "client_id": m.client_id()})).collect();
-                Ok(json!({"state": group.state(), "assignor": group.protocol(), "members": members}))
+                let members: Vec<_> = group
+                    .members()
+                    .iter()
+                    .map(|m| json!({"member_id": m.id(), "client_id": m.client_id()}))
+                    .collect();
+                Ok(
+                    json!({"state": group.state(), "assignor": group.protocol(), "members": members}),
+                )
             }
             "delete_group" => {
-                let deleted = block_on(self.admin.delete_groups(&[&text(request, "group")?], &options))?;
+                let deleted = block_on(
+                    self.admin
+                        .delete_groups(&[&text(request, "group")?], &options),
+                )?;
                 only(deleted)?.map_err(|(_, error)| anyhow!("{error}"))?;
                 Ok(json!({}))
             }
@@ -288,12 +381,18 @@ impl Driver {
 
     fn create_topic(&self, request: &Value, options: &AdminOptions) -> Result<Value> {
         let name = text(request, "topic")?;
-        let configs: BTreeMap<String, String> = field::<Option<_>>(request, "configs")?.unwrap_or_default();
-        let mut topic = NewTopic::new(&name, field(request, "partitions")?, TopicReplication::Fixed(1));
+        let configs: BTreeMap<String, String> =
+            field::<Option<_>>(request, "configs")?.unwrap_or_default();
+        let mut topic = NewTopic::new(
+            &name,
+            field(request, "partitions")?,
+            TopicReplication::Fixed(1),
+        );
         for (name, value) in &configs {
             topic = topic.set(name, value);
         }
-        only(block_on(self.admin.create_topics([&topic], options))?)?.map_err(|(_, error)| anyhow!("{error}"))?;
+        only(block_on(self.admin.create_topics([&topic], options))?)?
+            .map_err(|(_, error)| anyhow!("{error}"))?;
         Ok(json!({}))
     }
 
@@ -301,8 +400,11 @@ impl Driver {
         let name = text(request, "name")?;
         let resource = ResourceSpecifier::Topic(&name);
         let described = only(block_on(self.admin.describe_configs([&resource], options))?)??;
-        let configs: BTreeMap<_, _> =
-            described.entries.into_iter().map(|entry| (entry.name, json!({"value": entry.value}))).collect();
+        let configs: BTreeMap<_, _> = described
+            .entries
+            .into_iter()
+            .map(|entry| (entry.name, json!({"value": entry.value})))
+            .collect();
         Ok(json!({"configs": configs}))
     }
 
@@ -314,16 +416,23 @@ impl Driver {
         for (name, value) in &configs {
             change = change.set(name, value);
         }
-        only(block_on(self.admin.alter_configs([&change], options))?)?.map_err(|(_, error)| anyhow!("{error}"))?;
+        only(block_on(self.admin.alter_configs([&change], options))?)?
+            .map_err(|(_, error)| anyhow!("{error}"))?;
         Ok(json!({}))
     }
 
     fn delete_records(&self, request: &Value, options: &AdminOptions) -> Result<Value> {
         let (topic, partition) = (text(request, "topic")?, field(request, "partition")?);
         let mut before = TopicPartitionList::new();
-        before.add_partition_offset(&topic, partition, Offset::Offset(field(request, "before")?))?;
+        before.add_partition_offset(
+            &topic,
+            partition,
+            Offset::Offset(field(request, "before")?),
+        )?;
         let deleted = block_on(self.admin.delete_records(&before, options))?;
-        let deleted = deleted.find_partition(&topic, partition).context("no answer for the partition")?;
+        let deleted = deleted
+            .find_partition(&topic, partition)
+            .context("no answer for the partition")?;
         deleted.error()?;
         Ok(json!({"low_watermark": deleted.offset().to_raw()}))
     }
@@ -334,7 +443,11 @@ impl Driver {
             return self.offset_for_time(request);
         }
         let consumer = self.consumer("rdkafka-assign", &[])?;
-        let (low, high) = consumer.fetch_watermarks(&text(request, "topic")?, field(request, "partition")?, TIMEOUT)?;
+        let (low, high) = consumer.fetch_watermarks(
+            &text(request, "topic")?,
+            field(request, "partition")?,
+            TIMEOUT,
+        )?;
         match spec.as_str() {
             "earliest" => Ok(json!({"offset": low})),
             "latest" => Ok(json!({"offset": high})),
@@ -347,14 +460,24 @@ impl Driver {
         let topic = text(request, "topic")?;
         let metadata = consumer.fetch_metadata(Some(&topic), TIMEOUT)?;
         let mut asked = TopicPartitionList::new();
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        for partition in metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
             asked.add_partition(&topic, partition.id());
         }
         let committed = consumer.committed_offsets(asked, TIMEOUT)?;
         let offsets: Vec<PartitionOffset> = committed
             .elements()
             .iter()
-            .filter_map(|e| Some((e.topic().to_owned(), e.partition(), e.offset().to_raw().filter(|offset| *offset >= 0)?)))
+            .filter_map(|e| {
+                Some((
+                    e.topic().to_owned(),
+                    e.partition(),
+                    e.offset().to_raw().filter(|offset| *offset >= 0)?,
+                ))
+            })
             .collect();
         Ok(json!({"offsets": offsets}))
     }
