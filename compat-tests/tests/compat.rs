@@ -61,7 +61,7 @@ fn trial(test: Test, require_all: bool, shared: &Shared) -> Trial {
         let outcome = address(&shared, ours_only).and_then(|address| run(&address));
         outcome.map_err(|error| {
             FAILED.store(true, Ordering::Relaxed);
-            Failed::from(format!("{error:?}"))
+            Failed::from(format!("{error:#}"))
         })
     })
 }
@@ -70,7 +70,7 @@ fn address(shared: &Shared, own_broker: bool) -> Result<String> {
     if own_broker {
         return Ok(String::new());
     }
-    let broker = shared.get_or_init(|| Broker::shared().map_err(|error| format!("{error:?}")));
+    let broker = shared.get_or_init(|| Broker::shared().map_err(|error| format!("{error:#}")));
     broker
         .as_ref()
         .map(|broker| broker.address.clone())

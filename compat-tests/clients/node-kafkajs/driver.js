@@ -258,6 +258,8 @@ const operations = {
 
   async delete_records(request) {
     const partitions = [{ partition: request.partition, offset: String(request.before) }]
+    // It looks for the partition's leader before it has asked where the topic is.
+    await admin.fetchTopicOffsets(request.topic)
     await admin.deleteTopicRecords({ topic: request.topic, partitions })
     const offsets = await admin.fetchTopicOffsets(request.topic)
     return { low_watermark: Number(offsets.find(({ partition }) => partition === request.partition).low) }

@@ -1,6 +1,7 @@
 """Answers the operations of compat-tests/README.md with kafka-python."""
 
 import sys
+import threading
 import time
 
 import kafka
@@ -22,6 +23,55 @@ def describe(record):
     }
 
 
+def refuse_unless_ok(outcome):
+    """Some admin calls of kafka-python return a refusal instead of raising it."""
+    if outcome != "OK":
+        raise RuntimeError(str(outcome))
+
+
+class Member:
+    """A member of a group: joining takes several polls, so it polls by itself."""
+
+    def __init__(self, consumer):
+        self.consumer = consumer
+        # The consumer is not safe to use from two threads.
+        self.lock = threading.Lock()
+        self.records = []
+        self.arrived = threading.Condition()
+        self.failed = None
+        self.stopping = False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping:
+            try:
+                with self.lock:
+                    batches = self.consumer.poll(timeout_ms=100)
+            except Exception as error:
+                self.failed = error
+                return
+            with self.arrived:
+                for batch in batches.values():
+                    self.records.extend(describe(record) for record in batch)
+                self.arrived.notify()
+            # Leaves the lock to others for a moment.
+            time.sleep(0.001)
+
+    def poll(self, timeout):
+        with self.arrived:
+            self.arrived.wait_for(lambda: self.records or self.failed, timeout)
+            records, self.records = self.records, []
+        if self.failed is not None:
+            raise self.failed
+        return records
+
+    def close(self):
+        self.stopping = True
+        self.thread.join()
+        self.consumer.close(autocommit=False)
+
+
 class Operations:
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
@@ -30,7 +80,7 @@ class Operations:
 
     def close(self):
         for member in self.members.values():
-            member.close(autocommit=False)
+            member.close()
 
     def info(self, _request):
         return {"version": kafka.__version__}
@@ -98,23 +148,25 @@ class Operations:
             more["group_instance_id"] = request["instance_id"]
         consumer = self.consumer(group_id=request["group"], **more)
         consumer.subscribe(request["topics"])
-        self.members[request["member"]] = consumer
+        self.members[request["member"]] = Member(consumer)
 
     def member_poll(self, request):
-        consumer = self.members[request["member"]]
-        records = []
-        for batch in consumer.poll(timeout_ms=request["timeout_ms"]).values():
-            records.extend(describe(record) for record in batch)
-        return {"records": records, "assignment": [[p.topic, p.partition] for p in consumer.assignment()]}
+        member = self.members[request["member"]]
+        records = member.poll(request["timeout_ms"] / 1000)
+        with member.lock:
+            assignment = member.consumer.assignment()
+        return {"records": records, "assignment": [[p.topic, p.partition] for p in assignment]}
 
     def member_commit(self, request):
-        self.members[request["member"]].commit({
-            TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
-            for topic, partition, offset in request["offsets"]
-        })
+        member = self.members[request["member"]]
+        with member.lock:
+            member.consumer.commit({
+                TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+                for topic, partition, offset in request["offsets"]
+            })
 
     def member_close(self, request):
-        self.members.pop(request["member"]).close(autocommit=False)
+        self.members.pop(request["member"]).close()
 
     # ---- admin
 
@@ -150,7 +202,8 @@ class Operations:
 
     def alter_configs(self, request):
         changes = {name: (change.upper(), value[0] if value else None) for name, change, *value in request["changes"]}
-        self.admin.alter_configs([ConfigResource(request["type"], request["name"], changes)])
+        (results,) = self.admin.alter_configs([ConfigResource(request["type"], request["name"], changes)]).values()
+        refuse_unless_ok(results[request["name"]])
 
     def delete_records(self, request):
         position = TopicPartition(request["topic"], request["partition"])
@@ -185,7 +238,7 @@ class Operations:
         return {"state": group["group_state"], "members": members}
 
     def delete_group(self, request):
-        self.admin.delete_groups([request["group"]])
+        refuse_unless_ok(self.admin.delete_groups([request["group"]])[request["group"]])
 
     def committed(self, request):
         offsets = self.admin.list_group_offsets({request["group"]: None})[request["group"]]

@@ -139,11 +139,13 @@ fn replaced_configs(run: &mut Run<'_>, topic: &str) -> Result<()> {
     replace(run, json!({"segment.bytes": "4194304"}))?;
     wait_for_config(run, topic, "segment.bytes", "4194304")?;
     wait_for_config(run, topic, "retention.ms", "604800000")?;
-    ensure!(
-        replace(run, json!({"retention.ms": "a week"})).is_err(),
-        "retention.ms was set to \"a week\""
+    // Refused: the crate `rdkafka` keeps that from its user, so what counts is that nothing changed.
+    let _ = replace(
+        run,
+        json!({"retention.ms": "a week", "segment.bytes": "8388608"}),
     );
-    Ok(())
+    wait_for_config(run, topic, "retention.ms", "604800000")?;
+    wait_for_config(run, topic, "segment.bytes", "4194304")
 }
 
 pub fn delete_records(run: &mut Run<'_>) -> Result<()> {
@@ -187,7 +189,7 @@ pub fn list_offsets(run: &mut Run<'_>) -> Result<()> {
         run.list_offset(&topic, 0, "latest")? == 0,
         "an empty partition does not end at 0"
     );
-    let at = super::records::EPOCH_MS;
+    let at = super::records::base_ms();
     // Timestamps out of order: the greatest is neither first nor last.
     let times = [5, 9, 2, 9, 7];
     let records: Vec<_> = times

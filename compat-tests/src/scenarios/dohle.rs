@@ -517,7 +517,7 @@ fn dump_log(_shared: &str) -> Result<()> {
                 key: Some(Blob(format!("{round}-{index}").into_bytes())),
                 value: Some(Blob((0..1024).map(|_| random.random()).collect())),
                 headers: Vec::new(),
-                timestamp: Some(super::records::EPOCH_MS + round * 1000 + index),
+                timestamp: Some(super::records::base_ms() + round * 1000 + index),
             })
             .collect();
         let request = json!({"topic": topic, "compression": client.codecs[count % 5], "idempotent": true, "records": sent});

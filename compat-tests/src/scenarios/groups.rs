@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Run;
-use super::records::EPOCH_MS;
+use super::records::base_ms;
 use crate::driver::Driver;
 use crate::paths;
 use crate::wire::{Blob, Incoming, Outgoing, PartitionOffset, TopicPartition};
@@ -201,7 +201,7 @@ pub fn fill(run: &mut Run<'_>, topic: &str, partitions: i32, from: i64, each: i6
                 key: Some(Blob(format!("{partition}").into_bytes())),
                 value: Some(Blob(format!("{partition}/{offset}").into_bytes())),
                 headers: Vec::new(),
-                timestamp: Some(EPOCH_MS + offset),
+                timestamp: Some(base_ms() + offset),
             });
         }
     }

@@ -1,6 +1,8 @@
 //! Records go in and come out again: every compression, null and empty keys and values, headers, timestamps, sizes.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -11,8 +13,16 @@ use crate::client::{Client, Feature};
 use crate::paths;
 use crate::wire::{Blob, Incoming, Outgoing};
 
-/// 2026-01-01: every timestamp of this suite is after it.
-pub const EPOCH_MS: i64 = 1_767_225_600_000;
+/// Two hours before this run: every timestamp of this suite is after it. Older records would be subject to retention.
+pub fn base_ms() -> i64 {
+    static BASE: OnceLock<i64> = OnceLock::new();
+    *BASE.get_or_init(|| {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(now.as_millis()).unwrap_or_default() - 2 * 3600 * 1000
+    })
+}
 
 /// Records with everything in them that `client` can say: repeated keys, nulls, empties, headers, text and noise.
 pub fn varied(client: &Client, count: usize, partitions: i32) -> Vec<Outgoing> {
@@ -45,7 +55,7 @@ pub fn varied(client: &Client, count: usize, partitions: i32) -> Vec<Outgoing> {
                 key,
                 value,
                 headers: headers(client, index),
-                timestamp: Some(EPOCH_MS + 1000 * index as i64),
+                timestamp: Some(base_ms() + 1000 * index as i64),
             }
         })
         .collect()
@@ -170,7 +180,7 @@ fn plain(count: usize) -> Vec<Outgoing> {
             key: Some(Blob(format!("k{index}").into_bytes())),
             value: Some(Blob(format!("v{index}").into_bytes())),
             headers: Vec::new(),
-            timestamp: Some(EPOCH_MS + index as i64),
+            timestamp: Some(base_ms() + index as i64),
         })
         .collect()
 }
@@ -250,7 +260,8 @@ pub fn too_large(run: &mut Run<'_>) -> Result<()> {
 pub fn keys_together(run: &mut Run<'_>) -> Result<()> {
     let topic = run.create_topic("partitioner", 5)?;
     let mut sent = varied(run.client, 200, 5);
-    sent.retain(|record| record.key.is_some());
+    // librdkafka sees no key in an empty one and spreads those records.
+    sent.retain(|record| record.key.as_ref().is_some_and(|key| !key.0.is_empty()));
     for record in &mut sent {
         record.partition = None;
     }

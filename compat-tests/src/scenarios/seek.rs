@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Run;
-use super::records::EPOCH_MS;
+use super::records::base_ms;
 use crate::wire::{Blob, Outgoing};
 
 pub fn offset_and_timestamp(run: &mut Run<'_>) -> Result<()> {
@@ -15,7 +15,7 @@ pub fn offset_and_timestamp(run: &mut Run<'_>) -> Result<()> {
             key: Some(Blob(format!("{index}").into_bytes())),
             value: Some(Blob(format!("value {index}").into_bytes())),
             headers: Vec::new(),
-            timestamp: Some(EPOCH_MS + 1000 * index),
+            timestamp: Some(base_ms() + 1000 * index),
         })
         .collect();
     for (index, batch) in sent.chunks(10).enumerate() {
@@ -45,7 +45,7 @@ pub fn offset_and_timestamp(run: &mut Run<'_>) -> Result<()> {
         (99_001, None),
     ];
     for (after_epoch, wanted) in times {
-        let request = json!({"topic": topic, "partition": 0, "timestamp": EPOCH_MS + after_epoch});
+        let request = json!({"topic": topic, "partition": 0, "timestamp": base_ms() + after_epoch});
         let found: Option<i64> = run.driver.get("offset_for_time", request, "offset")?;
         ensure!(
             found == wanted,
@@ -55,7 +55,7 @@ pub fn offset_and_timestamp(run: &mut Run<'_>) -> Result<()> {
             let read = run.consume(&topic, 0, offset, 1)?;
             ensure!(
                 read.first()
-                    .is_some_and(|record| record.timestamp >= EPOCH_MS + after_epoch),
+                    .is_some_and(|record| record.timestamp >= base_ms() + after_epoch),
                 "{read:?}"
             );
         }

@@ -672,7 +672,7 @@ fn log_dirs(address: &str) -> Result<()> {
         .iter()
         .filter_map(|partition| partition["size"].as_i64())
         .sum();
-    ensure!(partitions.len() == 2 && size > 100, "{out}");
+    ensure!(partitions.len() == 2 && size > 80, "{out}");
     ensure!(
         partitions
             .iter()

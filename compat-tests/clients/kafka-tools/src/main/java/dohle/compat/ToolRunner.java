@@ -12,6 +12,8 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.apache.kafka.common.utils.Exit;
 
 /**
@@ -34,6 +36,9 @@ public final class ToolRunner {
 
     private static volatile Integer exited;
 
+    /** What a tool wants done at its end: the console producer sends its last batch there. */
+    private static final List<Runnable> HOOKS = new CopyOnWriteArrayList<>();
+
     public static void main(String[] args) throws Exception {
         PrintStream answers = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
         Exit.setExitProcedure((status, message) -> {
@@ -45,7 +50,7 @@ public final class ToolRunner {
         Exit.setHaltProcedure((status, message) -> {
             throw new Exited(status);
         });
-        Exit.setShutdownHookAdder((name, hook) -> { });
+        Exit.setShutdownHookAdder((name, hook) -> HOOKS.add(hook));
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
             answers.println(JSON.writeValueAsString(run(JSON.readTree(line))));
@@ -71,6 +76,8 @@ public final class ToolRunner {
                 status = 1;
             }
         } finally {
+            HOOKS.forEach(Runnable::run);
+            HOOKS.clear();
             System.out.flush();
             System.err.flush();
             System.setErr(realErr);
