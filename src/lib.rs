@@ -1,5 +1,19 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
+pub mod api;
+pub mod broker;
+pub mod config;
+pub mod controller;
 pub mod error;
+pub mod group;
 pub mod log;
+pub mod metrics;
+pub mod net;
+pub mod protocol;
+pub mod replication;
+pub mod runtime;
+pub mod security;
+pub mod state_machine;
 pub mod types;
+pub mod zab;
+pub mod zab_log;

@@ -44,6 +44,21 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Holds a file against other processes until the value is dropped; `None` when another has it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+    /// Of the file system that a directory lies on.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// Whatever keeps a lock.
+pub type Lock = Box<dyn std::any::Any + Send + Sync>;
+
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What this process may still use.
+    pub usable: u64,
 }
 
 /// An open file. It stays readable after its name is gone.
@@ -152,6 +167,27 @@ impl Storage for RealStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(Space {
+            total: stat.f_frsize * stat.f_blocks,
+            usable: stat.f_frsize * stat.f_bavail,
+        })
     }
 }
 

@@ -1,0 +1,230 @@
+//! The ONE table of APIs: what is advertised, who serves it, and how a request reaches its file.
+//!
+//! `ApiVersions`, dispatch and the labels of metrics all follow from `APIS`. Adding an API is one
+//! file beside this one and one row here. A handler is an async function; whatever it does before
+//! it first waits is done in the order in which its connection's requests came.
+
+mod config_changes;
+mod context;
+mod group_text;
+mod partition_view;
+mod response;
+mod submit;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use crate::error::ErrorCode;
+use crate::protocol::frame::encode_response;
+use crate::protocol::guard::{self, GuardError};
+use crate::protocol::schema;
+
+pub use context::RequestContext;
+pub use response::{FileRange, Response, ResponsePart};
+
+/// A request being served. `Ok(None)` is a request that wants no reply (`acks=0`).
+pub type ServedRequest =
+    Pin<Box<dyn Future<Output = Result<Option<Response>, RequestError>> + Send>>;
+
+/// Why a connection is closed instead of answered.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("{0}")]
+    Guard(#[from] GuardError),
+    #[error("{api} v{version} cannot be decoded: {reason}")]
+    Decode {
+        api: &'static str,
+        version: i16,
+        reason: String,
+    },
+    /// A bug here: a reply that its version cannot carry.
+    #[error("the reply to {api} v{version} cannot be encoded: {reason}")]
+    Encode {
+        api: &'static str,
+        version: i16,
+        reason: String,
+    },
+    /// `acks=0` wants no reply: closing the connection is the only word there is.
+    #[error("an append with acks=0 was refused: {0}")]
+    UnansweredProduce(ErrorCode),
+    #[error("API key {key} is not served")]
+    UnknownApi { key: i16 },
+    #[error("{api} v{version} is not served")]
+    UnsupportedVersion { api: &'static str, version: i16 },
+}
+
+/// A row of the table.
+pub struct Api {
+    pub key: i16,
+    pub name: &'static str,
+    pub min_version: i16,
+    pub max_version: i16,
+    /// What `ApiVersions` says: lower than what is served only for Produce, where an old librdkafka
+    /// looks for version 0.
+    pub advertised_min_version: i16,
+    /// The body passes the guard before it is decoded.
+    guarded: bool,
+    /// The next request of the connection may start while this one waits (for replicas and the
+    /// disk): its effects are already ordered.
+    pub overlaps: bool,
+    serve: fn(RequestContext, Bytes) -> ServedRequest,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {}..={}",
+            self.name, self.min_version, self.max_version
+        )
+    }
+}
+
+/// A decoded request in, a message out; the frame is made here.
+macro_rules! row {
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, message) => {
+        Api {
+            key: $key,
+            name: stringify!($name),
+            min_version: $min,
+            max_version: $max,
+            advertised_min_version: $min,
+            guarded: true,
+            overlaps: false,
+            serve: |ctx, body| {
+                Box::pin(async move {
+                    const NAME: &str = stringify!($name);
+                    let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+                    let request = decode(NAME, version, body)?;
+                    let response = $module::handle(ctx, request).await;
+                    encode(NAME, $key, version, correlation_id, &response).map(Some)
+                })
+            },
+        }
+    };
+    // The file reads its own bytes and makes its own frame.
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes) => {
+        row!($key, $name, $min, $max, $module, bytes, false)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, overlapping bytes) => {
+        row!($key, $name, $min, $max, $module, bytes, true)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes, $overlaps:literal) => {
+        Api {
+            key: $key,
+            name: stringify!($name),
+            min_version: $min,
+            max_version: $max,
+            advertised_min_version: if $overlaps { 0 } else { $min },
+            guarded: false,
+            overlaps: $overlaps,
+            serve: |ctx, body| Box::pin($module::handle(ctx, body)),
+        }
+    };
+}
+
+macro_rules! apis {
+    ($($key:literal $name:ident $min:literal..=$max:literal $module:ident: $($kind:ident)+;)*) => {
+        $(mod $module;)*
+
+        /// Every API served, by key.
+        pub static APIS: &[Api] = &[
+            $(row!($key, $name, $min, $max, $module, $($kind)+),)*
+        ];
+    };
+}
+
+apis! {
+    0 Produce 3..=13 produce: overlapping bytes;
+    1 Fetch 4..=18 fetch: bytes;
+    2 ListOffsets 1..=11 list_offsets: message;
+    3 Metadata 0..=13 metadata: message;
+    8 OffsetCommit 2..=10 offset_commit: message;
+    9 OffsetFetch 1..=10 offset_fetch: message;
+    10 FindCoordinator 0..=6 find_coordinator: message;
+    11 JoinGroup 0..=9 join_group: message;
+    12 Heartbeat 0..=4 heartbeat: message;
+    13 LeaveGroup 0..=5 leave_group: message;
+    14 SyncGroup 0..=5 sync_group: message;
+    15 DescribeGroups 0..=6 describe_groups: message;
+    16 ListGroups 0..=5 list_groups: message;
+    18 ApiVersions 0..=5 api_versions: message;
+    19 CreateTopics 2..=7 create_topics: message;
+    20 DeleteTopics 1..=6 delete_topics: message;
+    21 DeleteRecords 0..=2 delete_records: message;
+    22 InitProducerId 0..=5 init_producer_id: message;
+    23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
+    35 DescribeLogDirs 1..=5 describe_log_dirs: message;
+    37 CreatePartitions 0..=3 create_partitions: message;
+    42 DeleteGroups 0..=3 delete_groups: message;
+    47 OffsetDelete 0..=0 offset_delete: message;
+    60 DescribeCluster 0..=2 describe_cluster: message;
+    74 ListConfigResources 0..=1 list_config_resources: message;
+    75 DescribeTopicPartitions 0..=0 describe_topic_partitions: message;
+}
+
+/// The row of an API key, or `None` when it is not served.
+pub fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key == key)
+}
+
+/// Starts a request. The key and version are the client's word, the body has not been looked at.
+///
+/// Kafka, too, closes the connection of a client that asks for what `ApiVersions` does not list;
+/// only an `ApiVersions` from the future is answered, in its oldest form (KIP-35).
+pub fn start(
+    key: i16,
+    ctx: RequestContext,
+    body: Bytes,
+) -> Result<(&'static Api, ServedRequest), RequestError> {
+    let (Some(api), Some(schema)) = (find(key), schema::api(key)) else {
+        return Err(RequestError::UnknownApi { key });
+    };
+    let version = ctx.version;
+    if !(api.min_version..=api.max_version).contains(&version) {
+        if key == api_versions::KEY {
+            return Ok((api, Box::pin(api_versions::answer_newer(ctx))));
+        }
+        return Err(RequestError::UnsupportedVersion {
+            api: api.name,
+            version,
+        });
+    }
+    // Produce and Fetch are read by hand, with the same care.
+    if api.guarded {
+        guard::check(&schema.request, version, &body)?;
+    }
+    Ok((api, (api.serve)(ctx, body)))
+}
+
+fn decode<M: Decodable>(
+    api: &'static str,
+    version: i16,
+    mut body: Bytes,
+) -> Result<M, RequestError> {
+    M::decode(&mut body, version).map_err(|error| RequestError::Decode {
+        api,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+fn encode<M: Encodable>(
+    api: &'static str,
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+) -> Result<Response, RequestError> {
+    let header_version = schema::api(key).map_or(0, |api| api.response_header_version(version));
+    encode_response(correlation_id, header_version, response, version)
+        .map(|frame| frame.freeze().into())
+        .map_err(|error| RequestError::Encode {
+            api,
+            version,
+            reason: error.to_string(),
+        })
+}

@@ -1,0 +1,5 @@
+//! Sockets: the Kafka listeners and the HTTP endpoint.
+
+mod connection;
+pub(crate) mod listener;
+mod transport;
