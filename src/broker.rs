@@ -28,6 +28,7 @@ use crate::log::storage::{RealStorage, Storage};
 use crate::log::{CheckpointKind, LogConfig, LogManager, OpenError, RecoveryProgress, ZAB_DIR};
 use crate::metrics::Metrics;
 use crate::net::listener::{ConnectionCounts, Listener, bind};
+use crate::runtime::collectors::NodeCollector;
 use crate::runtime::config_schema::OptionsSchema;
 use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::maintenance::{self, MaintenanceStop};
@@ -220,6 +221,9 @@ pub async fn start(
         partitions,
         groups,
         metrics,
+    }));
+    node.metrics.register_collector(Arc::new(NodeCollector {
+        node: Arc::downgrade(&node),
     }));
     let maintenance = Arc::new(MaintenanceStop::default());
     let threads = start_threads(&node, &maintenance)?;

@@ -17,3 +17,6 @@ pub mod state_machine;
 pub mod types;
 pub mod zab;
 pub mod zab_log;
+
+/// The Apache Kafka that this broker behaves like.
+pub const KAFKA_VERSION: &str = "4.4.0";

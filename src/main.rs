@@ -18,7 +18,10 @@ fn main() {
         let b = dohle::broker::start(
             config,
             bound,
-            Arc::new(dohle::metrics::Metrics::default()),
+            Arc::new(
+                dohle::metrics::Metrics::new(dohle::api::APIS.iter().map(|a| (a.key, a.name)))
+                    .expect("m"),
+            ),
             &Default::default(),
         )
         .await

@@ -3,6 +3,7 @@
 //! `Node` is the one handle that every request gets. Nothing here decides what a test would need a
 //! socket or a clock for; that is in the machines below.
 
+pub mod collectors;
 pub mod config_schema;
 pub mod fetch;
 mod fetch_waiter;
