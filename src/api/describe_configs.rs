@@ -155,7 +155,8 @@ fn shown(
             .with_read_only(entry.read_only)
             .with_config_source(entry.source as i8)
             .with_is_sensitive(secret)
-            .with_config_type(entry.config_type as i8);
+            .with_config_type(entry.config_type as i8)
+            .with_documentation(None);
         if request.include_synonyms {
             let synonyms = entry.synonyms.into_iter().map(|synonym| {
                 DescribeConfigsSynonym::default()
