@@ -183,7 +183,7 @@ fn configs(config: &BrokerConfig, topic: &RequestedTopic) -> Vec<CreatableTopicC
                 .with_name(StrBytes::from_string(entry.name.to_string()))
                 .with_value(value.map(StrBytes::from_string))
                 .with_read_only(entry.read_only)
-                .with_config_source(entry.source.code())
+                .with_config_source(entry.source as i8)
                 .with_is_sensitive(entry.is_sensitive)
         })
         .collect()

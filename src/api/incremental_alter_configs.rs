@@ -21,6 +21,7 @@ use crate::controller::command::{
 use crate::controller::configs;
 use crate::controller::delta::ConfigResource;
 use crate::controller::records::ConfigResourceType;
+use crate::controller::schema::OptionsTables;
 use crate::error::ErrorCode;
 use crate::security::Operation;
 
@@ -79,7 +80,7 @@ fn prepare(
         ConfigResourceType::Broker => {
             let image = ctx.node.metadata();
             let before = image.configs(kind, name);
-            let after = configs::after(before, kind, &ops, ctx.node.schema())?;
+            let after = configs::after(before, kind, &ops, &OptionsTables)?;
             check_broker(ctx.node.id, name, &after)?;
         }
         _ => {}

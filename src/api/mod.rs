@@ -4,6 +4,7 @@
 //! file beside this one and one row here. A handler is an async function; whatever it does before
 //! it first waits is done in the order in which its connection's requests came.
 
+mod broker_logger;
 mod config_changes;
 mod context;
 mod group_text;
@@ -162,9 +163,12 @@ apis! {
     21 DeleteRecords 0..=2 delete_records: message;
     22 InitProducerId 0..=5 init_producer_id: message;
     23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
+    32 DescribeConfigs 1..=4 describe_configs: message;
+    33 AlterConfigs 0..=2 alter_configs: message;
     35 DescribeLogDirs 1..=5 describe_log_dirs: message;
     37 CreatePartitions 0..=3 create_partitions: message;
     42 DeleteGroups 0..=3 delete_groups: message;
+    44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: message;
     47 OffsetDelete 0..=0 offset_delete: message;
     60 DescribeCluster 0..=2 describe_cluster: message;
     74 ListConfigResources 0..=1 list_config_resources: message;
