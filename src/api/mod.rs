@@ -232,3 +232,8 @@ fn encode<M: Encodable>(
             reason: error.to_string(),
         })
 }
+
+#[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
+mod testing;
