@@ -1,6 +1,7 @@
 //! dohle: a drop-in Apache Kafka broker. `src/ARCHITECTURE.md` is the map.
 
 pub mod api;
+pub mod broker;
 pub mod config;
 pub mod controller;
 pub mod error;
@@ -17,3 +18,6 @@ pub mod state_machine;
 pub mod types;
 pub mod zab;
 pub mod zab_log;
+
+/// The Apache Kafka that this broker behaves like.
+pub const KAFKA_VERSION: &str = "4.4.0";

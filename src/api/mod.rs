@@ -14,11 +14,13 @@ mod submit;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use crate::error::ErrorCode;
+use crate::metrics::Metrics;
 use crate::protocol::frame::encode_response;
 use crate::protocol::guard::{self, GuardError};
 use crate::protocol::schema;
@@ -99,9 +101,12 @@ macro_rules! row {
                 Box::pin(async move {
                     const NAME: &str = stringify!($name);
                     let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+                    let metrics = Arc::clone(&ctx.node.metrics);
                     let request = decode(NAME, version, body)?;
                     let response = $module::handle(ctx, request).await;
-                    encode(NAME, $key, version, correlation_id, &response).map(Some)
+                    let frame = encode(NAME, $key, version, correlation_id, &response)?;
+                    count_errors(&metrics, $key, version, &frame);
+                    Ok(Some(frame.into()))
                 })
             },
         }
@@ -222,15 +227,34 @@ fn encode<M: Encodable>(
     version: i16,
     correlation_id: i32,
     response: &M,
-) -> Result<Response, RequestError> {
+) -> Result<Bytes, RequestError> {
     let header_version = schema::api(key).map_or(0, |api| api.response_header_version(version));
     encode_response(correlation_id, header_version, response, version)
-        .map(|frame| frame.freeze().into())
+        .map(BytesMut::freeze)
         .map_err(|error| RequestError::Encode {
             api,
             version,
             reason: error.to_string(),
         })
+}
+
+/// Counts the error codes of a reply, wherever in it they stand: the schema table knows.
+fn count_errors(metrics: &Metrics, key: i16, version: i16, frame: &Bytes) {
+    let Some(schema) = schema::api(key) else {
+        return;
+    };
+    let header = 4 + if schema.response_header_version(version) == 0 {
+        4
+    } else {
+        5
+    };
+    let body = frame.get(header..).unwrap_or_default();
+    guard::error_codes(&schema.response, version, body, &mut |code| {
+        if code != 0 {
+            let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            metrics.replied_error(key, code);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -47,8 +47,6 @@ pub trait CoordinatorLog: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
     pub group: Arc<GroupConfig>,
-    /// `offsets.topic.compression.codec`
-    pub compression: Compression,
     /// `offsets.commit.timeout.ms`
     pub commit_timeout: Duration,
 }
@@ -262,7 +260,7 @@ impl<L: CoordinatorLog> RunningShard<L> {
 
     /// One batch of as many records as fit (at least one), and how many those are.
     fn batch(&self, records: &[Record], limit: usize, now: Now) -> (Vec<u8>, usize) {
-        let mut batch = BatchBuilder::new(Offset::ZERO, self.options.compression);
+        let mut batch = BatchBuilder::new(Offset::ZERO, Compression::None);
         let mut count = 0;
         for record in records {
             let (key, value) = record.encode();

@@ -3,6 +3,8 @@
 //! `Node` is the one handle that every request gets. Nothing here decides what a test would need a
 //! socket or a clock for; that is in the machines below.
 
+pub mod collectors;
+pub mod config_schema;
 pub mod fetch;
 mod fetch_waiter;
 pub mod flusher;
@@ -16,7 +18,7 @@ pub mod partitions;
 pub mod producer_id_manager;
 pub mod zab_peer;
 
-pub use node::{Node, NodeParts};
+pub use node::{Node, NodeParts, wall_clock};
 
 /// The runtime that everything asynchronous runs on: work stealing over `worker.threads` (by default
 /// one for each processor). The one place that decides it.

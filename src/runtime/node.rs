@@ -111,10 +111,7 @@ impl Node {
     }
 
     pub fn now(&self) -> TimestampMs {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        wall_clock()
     }
 
     /// A partition held here. One that another broker holds is `NOT_LEADER_OR_FOLLOWER`.
@@ -145,4 +142,12 @@ impl Node {
             }
         })
     }
+}
+
+/// The time that records and requests are stamped with.
+pub fn wall_clock() -> TimestampMs {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
