@@ -16,6 +16,7 @@ mod node;
 pub mod partition;
 pub mod partitions;
 pub mod producer_id_manager;
+pub mod readiness;
 pub mod zab_peer;
 
 pub use node::{Node, NodeParts, wall_clock};
