@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use kafka_protocol::protocol::Encodable;
 
-use super::RequestContext;
+use super::{APIS, RequestContext};
 use crate::config::BrokerConfig;
 use crate::controller::schema::OptionsTables;
 use crate::controller::testing::registration;
@@ -16,6 +16,7 @@ use crate::controller::{Command, MetadataDelta, MetadataImage, Reply, Settings};
 use crate::log::memory::MemStorage;
 use crate::log::{LogManager, storage::Storage};
 use crate::logging::LogLevels;
+use crate::metrics::Metrics;
 use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::partitions::Partitions;
 use crate::runtime::zab_peer::{ZabPeer, ZabPeerOptions};
@@ -52,7 +53,7 @@ pub(super) async fn node(config: BrokerConfig) -> Arc<Node> {
         metadata,
         partitions,
         groups,
-        metrics: Arc::default(),
+        metrics: Arc::new(Metrics::new(APIS.iter().map(|api| (api.key, api.name))).unwrap()),
         log_levels: Arc::new(LogLevels::detached("info").unwrap()),
     }))
 }
