@@ -25,6 +25,7 @@ use crate::controller::image::MetadataImage;
 use crate::controller::records::{
     BrokerEndpoint, ConfigResourceType, DirectoryId, SecurityProtocol,
 };
+use crate::controller::schema::OptionsTables;
 use crate::log::storage::{RealStorage, Storage};
 use crate::log::{CheckpointKind, LogConfig, LogManager, OpenError, ZAB_DIR};
 use crate::logging::LogLevels;
@@ -32,7 +33,6 @@ use crate::metrics::Metrics;
 use crate::net::http::HttpState;
 use crate::net::listener::{ConnectionCounts, Listener, bind};
 use crate::runtime::collectors::NodeCollector;
-use crate::runtime::config_schema::OptionsSchema;
 use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::maintenance::{self, MaintenanceStop};
 use crate::runtime::partitions::Partitions;
@@ -304,7 +304,7 @@ fn open_peer(
         voters: vec![me],
         dir: dir.join(ZAB_DIR),
         storage,
-        schema: Arc::new(OptionsSchema::new(config.clone())),
+        schema: Arc::new(OptionsTables),
         settings: Settings {
             num_partitions: config.num_partitions,
             default_replication_factor: i16::try_from(config.default_replication_factor)

@@ -153,7 +153,8 @@ fn success(
 ) -> CreatableTopicResult {
     let result = CreatableTopicResult::default()
         .with_name(topic.name.clone())
-        .with_topic_id(created.id.0);
+        .with_topic_id(created.id.0)
+        .with_error_message(None);
     if ctx.version < 5 {
         return result;
     }

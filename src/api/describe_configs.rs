@@ -26,6 +26,8 @@ use crate::controller::topics::validate_name;
 use crate::error::ErrorCode;
 use crate::security::Operation;
 
+const UNKNOWN_TYPE: i8 = 0;
+
 pub(super) async fn handle(
     ctx: RequestContext,
     request: DescribeConfigsRequest,
@@ -62,7 +64,7 @@ fn describe(
         ConfigResourceType::Topic => {
             validate_name(name)?;
             if image.topic_id(name).is_none() {
-                return Err(ErrorCode::UnknownTopicOrPartition.into());
+                return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, ""));
             }
             Ok(describe::topic(&ctx.node.config(), overrides))
         }
@@ -149,14 +151,21 @@ fn shown(
     let entries = entries.map(|entry| {
         let secret = entry.is_sensitive;
         let value = |value: Option<String>| value.filter(|_| !secret).map(text);
+        // Kafka tells neither type nor meaning of a logger.
+        let is_logger = entry.source == ConfigSource::DynamicBrokerLogger;
+        let config_type = if is_logger {
+            UNKNOWN_TYPE
+        } else {
+            entry.config_type as i8
+        };
         let mut shown = DescribeConfigsResourceResult::default()
             .with_name(text(entry.name))
             .with_value(value(entry.value))
             .with_read_only(entry.read_only)
             .with_config_source(entry.source as i8)
             .with_is_sensitive(secret)
-            .with_config_type(entry.config_type as i8)
-            .with_documentation(None);
+            .with_config_type(config_type)
+            .with_documentation(is_logger.then(StrBytes::default));
         if request.include_synonyms {
             let synonyms = entry.synonyms.into_iter().map(|synonym| {
                 DescribeConfigsSynonym::default()
@@ -166,7 +175,7 @@ fn shown(
             });
             shown.synonyms = synonyms.collect();
         }
-        if request.include_documentation {
+        if request.include_documentation && !is_logger {
             shown.documentation = Some(StrBytes::from_static_str(entry.documentation));
         }
         shown

@@ -256,3 +256,8 @@ fn count_errors(metrics: &Metrics, key: i16, version: i16, frame: &Bytes) {
         }
     });
 }
+
+#[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
+mod testing;

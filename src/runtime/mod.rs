@@ -4,7 +4,6 @@
 //! socket or a clock for; that is in the machines below.
 
 pub mod collectors;
-pub mod config_schema;
 pub mod fetch;
 mod fetch_waiter;
 pub mod flusher;
