@@ -1,3 +1,5 @@
+//! The coordinators of a node over real partitions, in memory: elections, loads, deleted topics.
+
 use std::path::PathBuf;
 
 use super::*;
@@ -87,7 +89,7 @@ impl TestNode {
         let asked = tokio::spawn(async move { groups.request(&group, request).await });
         while !asked.is_finished() {
             for partition in self.partitions.all() {
-                partition.flush_now();
+                partition.flush();
             }
             tokio::task::yield_now().await;
         }
@@ -190,7 +192,7 @@ async fn groups_are_spread_and_gathered() {
     let deleting = tokio::spawn(async move { groups.delete(ids).await });
     while !deleting.is_finished() {
         for partition in node.partitions.all() {
-            partition.flush_now();
+            partition.flush();
         }
         tokio::task::yield_now().await;
     }
