@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn names_are_as_prometheus_wants_them() {
         for spec in METRICS {
-            let counter = spec.kind == MetricKind::Counter;
+            let counter = spec.kind == Counter;
             assert_eq!(spec.name.ends_with("_total"), counter, "{}", spec.name);
             assert!(
                 !spec.help.is_empty() && !spec.help.ends_with('.'),

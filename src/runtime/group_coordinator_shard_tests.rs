@@ -1,3 +1,5 @@
+//! A shard over a log whose commits the test tells, on a paused clock.
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! The coordinators of a node over real partitions, in memory: elections, loads, deleted topics.
+
 use std::path::PathBuf;
 
 use super::*;
