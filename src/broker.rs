@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::api::APIS;
 use crate::config::{BrokerConfig, Listener as ListenerConfig};
 use crate::controller::MetadataDelta;
 use crate::controller::Settings;
@@ -24,14 +25,18 @@ use crate::controller::image::MetadataImage;
 use crate::controller::records::{
     BrokerEndpoint, ConfigResourceType, DirectoryId, SecurityProtocol,
 };
+use crate::controller::schema::OptionsTables;
 use crate::log::storage::{RealStorage, Storage};
-use crate::log::{CheckpointKind, LogConfig, LogManager, OpenError, RecoveryProgress, ZAB_DIR};
+use crate::log::{CheckpointKind, LogConfig, LogManager, OpenError, ZAB_DIR};
+use crate::logging::LogLevels;
 use crate::metrics::Metrics;
+use crate::net::http::HttpState;
 use crate::net::listener::{ConnectionCounts, Listener, bind};
-use crate::runtime::config_schema::OptionsSchema;
+use crate::runtime::collectors::NodeCollector;
 use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::maintenance::{self, MaintenanceStop};
 use crate::runtime::partitions::Partitions;
+use crate::runtime::readiness::{Phase, Readiness};
 use crate::runtime::zab_peer::{MetadataHandle, ZabPeer, ZabPeerError, ZabPeerOptions};
 use crate::runtime::{Node, NodeParts, wall_clock};
 use crate::types::NodeId;
@@ -51,6 +56,8 @@ pub enum BrokerError {
     Zab(#[from] ZabPeerError),
     #[error("the broker could not join its cluster: {0}")]
     Registration(String),
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(String),
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
 }
@@ -67,6 +74,9 @@ pub struct BoundListener {
 pub struct Broker {
     pub node: Arc<Node>,
     pub listeners: Vec<BoundListener>,
+    /// Where HTTP is served, if it is.
+    pub http: Option<SocketAddr>,
+    pub readiness: Arc<Readiness>,
     metadata: MetadataHandle,
     shutdown: watch::Sender<bool>,
     accepting: Vec<tokio::task::JoinHandle<()>>,
@@ -75,7 +85,7 @@ pub struct Broker {
 }
 
 /// Sockets that are taken before anything else is touched.
-pub async fn bind_listeners(
+async fn bind_listeners(
     config: &BrokerConfig,
 ) -> Result<Vec<(BoundListener, TcpListener)>, BrokerError> {
     let mut bound = Vec::new();
@@ -118,6 +128,20 @@ async fn bind_one(
         }
     }
     Err(address_error(listener, &refused))
+}
+
+/// The HTTP socket, if there is to be one.
+async fn bind_http(config: &BrokerConfig) -> Result<Option<TcpListener>, BrokerError> {
+    let address = &config.http_listen;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|error| BrokerError::Address {
+        key: "http.listen",
+        address: address.clone(),
+        reason: reason(&error),
+    })
 }
 
 fn address_error(listener: &ListenerConfig, error: &std::io::Error) -> BrokerError {
@@ -168,12 +192,40 @@ fn hostname() -> String {
     }
 }
 
-/// Starts a node on addresses that are taken. Blocks on the disk.
+/// Starts a node. Blocks on the disk.
 pub async fn start(
     config: BrokerConfig,
+    log_levels: Arc<LogLevels>,
+) -> Result<Broker, BrokerError> {
+    let bound = bind_listeners(&config).await?;
+    let http = bind_http(&config).await?;
+    let metrics = Metrics::new(APIS.iter().map(|api| (api.key, api.name)));
+    let shown = HttpState {
+        metrics: Arc::new(metrics.map_err(|error| BrokerError::Metrics(error.to_string()))?),
+        readiness: Arc::default(),
+        log_levels,
+    };
+    let (shutdown, _) = watch::channel(false);
+    let http = http.map(|socket| {
+        let address = socket.local_addr().ok();
+        tokio::spawn(crate::net::http::serve(
+            socket,
+            shown.clone(),
+            shutdown.subscribe(),
+        ));
+        address
+    });
+    let mut broker = start_node(config, bound, &shown, shutdown).await?;
+    broker.http = http.flatten();
+    shown.readiness.enter(Phase::Ready);
+    Ok(broker)
+}
+
+async fn start_node(
+    config: BrokerConfig,
     bound: Vec<(BoundListener, TcpListener)>,
-    metrics: Arc<Metrics>,
-    progress: &RecoveryProgress,
+    shown: &HttpState,
+    shutdown: watch::Sender<bool>,
 ) -> Result<Broker, BrokerError> {
     let me = NodeId(config.node_id);
     let storage: Arc<dyn Storage> = Arc::new(RealStorage);
@@ -187,7 +239,7 @@ pub async fn start(
         &Default::default(),
     ));
     let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
-    let found = logs.load(&default_config, threads, progress)?;
+    let found = logs.load(&default_config, threads, &shown.readiness.recovery)?;
     let partitions = Arc::new(Partitions::new(me, Arc::new(logs), found));
     let groups = GroupCoordinators::new(me, Arc::clone(&shared_config), Arc::clone(&partitions));
 
@@ -219,15 +271,20 @@ pub async fn start(
         metadata: metadata.clone(),
         partitions,
         groups,
-        metrics,
+        metrics: Arc::clone(&shown.metrics),
+        log_levels: Arc::clone(&shown.log_levels),
+    }));
+    node.metrics.register_collector(Arc::new(NodeCollector {
+        node: Arc::downgrade(&node),
     }));
     let maintenance = Arc::new(MaintenanceStop::default());
     let threads = start_threads(&node, &maintenance)?;
-    let (shutdown, _) = watch::channel(false);
     let accepting = accept(&node, bound, &shutdown);
     Ok(Broker {
         node,
         listeners,
+        http: None,
+        readiness: Arc::clone(&shown.readiness),
         metadata,
         shutdown,
         accepting,
@@ -247,7 +304,7 @@ fn open_peer(
         voters: vec![me],
         dir: dir.join(ZAB_DIR),
         storage,
-        schema: Arc::new(OptionsSchema::new(config.clone())),
+        schema: Arc::new(OptionsTables),
         settings: Settings {
             num_partitions: config.num_partitions,
             default_replication_factor: i16::try_from(config.default_replication_factor)

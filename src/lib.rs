@@ -7,6 +7,7 @@ pub mod controller;
 pub mod error;
 pub mod group;
 pub mod log;
+pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod protocol;
@@ -17,3 +18,6 @@ pub mod state_machine;
 pub mod types;
 pub mod zab;
 pub mod zab_log;
+
+/// The Apache Kafka that this broker behaves like.
+pub const KAFKA_VERSION: &str = "4.4.0";

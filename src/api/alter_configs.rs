@@ -41,7 +41,8 @@ pub(super) async fn handle(
     let responses = responses.map(|(resource, outcome)| {
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
         match outcome {
             Ok(()) => response,
             Err(error) => response

@@ -153,7 +153,8 @@ fn success(
 ) -> CreatableTopicResult {
     let result = CreatableTopicResult::default()
         .with_name(topic.name.clone())
-        .with_topic_id(created.id.0);
+        .with_topic_id(created.id.0)
+        .with_error_message(None);
     if ctx.version < 5 {
         return result;
     }
@@ -183,7 +184,7 @@ fn configs(config: &BrokerConfig, topic: &RequestedTopic) -> Vec<CreatableTopicC
                 .with_name(StrBytes::from_string(entry.name.to_string()))
                 .with_value(value.map(StrBytes::from_string))
                 .with_read_only(entry.read_only)
-                .with_config_source(entry.source.code())
+                .with_config_source(entry.source as i8)
                 .with_is_sensitive(entry.is_sensitive)
         })
         .collect()

@@ -17,7 +17,7 @@ use crate::error::ErrorCode;
 use crate::protocol::current_leader::NodeEndpoint;
 use crate::protocol::fetch::{
     DivergingEpoch, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
-    HasLength, Part,
+    HasLength, KEY, Part,
 };
 use crate::protocol::messages::StrBytes;
 use crate::replication::fetch_session::{
@@ -338,6 +338,10 @@ fn encode(
     ctx: &RequestContext,
     response: FetchResponse<FileRange>,
 ) -> Result<Option<Response>, RequestError> {
+    ctx.node.metrics.replied_error(KEY, response.error);
+    for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+        ctx.node.metrics.replied_error(KEY, partition.error);
+    }
     let parts = response
         .into_parts(ctx.correlation_id, ctx.version)
         .map_err(|error| RequestError::Encode {

@@ -21,6 +21,7 @@ use crate::controller::command::{
 use crate::controller::configs;
 use crate::controller::delta::ConfigResource;
 use crate::controller::records::ConfigResourceType;
+use crate::controller::schema::OptionsTables;
 use crate::error::ErrorCode;
 use crate::security::Operation;
 
@@ -44,7 +45,8 @@ pub(super) async fn handle(
     let responses = responses.map(|(resource, outcome)| {
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone());
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
         match outcome {
             Ok(()) => response,
             Err(error) => response
@@ -79,7 +81,7 @@ fn prepare(
         ConfigResourceType::Broker => {
             let image = ctx.node.metadata();
             let before = image.configs(kind, name);
-            let after = configs::after(before, kind, &ops, ctx.node.schema())?;
+            let after = configs::after(before, kind, &ops, &OptionsTables)?;
             check_broker(ctx.node.id, name, &after)?;
         }
         _ => {}

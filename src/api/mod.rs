@@ -4,6 +4,7 @@
 //! file beside this one and one row here. A handler is an async function; whatever it does before
 //! it first waits is done in the order in which its connection's requests came.
 
+mod broker_logger;
 mod config_changes;
 mod context;
 mod group_text;
@@ -13,11 +14,13 @@ mod submit;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use crate::error::ErrorCode;
+use crate::metrics::Metrics;
 use crate::protocol::frame::encode_response;
 use crate::protocol::guard::{self, GuardError};
 use crate::protocol::schema;
@@ -98,9 +101,12 @@ macro_rules! row {
                 Box::pin(async move {
                     const NAME: &str = stringify!($name);
                     let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+                    let metrics = Arc::clone(&ctx.node.metrics);
                     let request = decode(NAME, version, body)?;
                     let response = $module::handle(ctx, request).await;
-                    encode(NAME, $key, version, correlation_id, &response).map(Some)
+                    let frame = encode(NAME, $key, version, correlation_id, &response)?;
+                    count_errors(&metrics, $key, version, &frame);
+                    Ok(Some(frame.into()))
                 })
             },
         }
@@ -157,9 +163,12 @@ apis! {
     21 DeleteRecords 0..=2 delete_records: message;
     22 InitProducerId 0..=5 init_producer_id: message;
     23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
+    32 DescribeConfigs 1..=4 describe_configs: message;
+    33 AlterConfigs 0..=2 alter_configs: message;
     35 DescribeLogDirs 1..=5 describe_log_dirs: message;
     37 CreatePartitions 0..=3 create_partitions: message;
     42 DeleteGroups 0..=3 delete_groups: message;
+    44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: message;
     47 OffsetDelete 0..=0 offset_delete: message;
     60 DescribeCluster 0..=2 describe_cluster: message;
     74 ListConfigResources 0..=1 list_config_resources: message;
@@ -218,13 +227,37 @@ fn encode<M: Encodable>(
     version: i16,
     correlation_id: i32,
     response: &M,
-) -> Result<Response, RequestError> {
+) -> Result<Bytes, RequestError> {
     let header_version = schema::api(key).map_or(0, |api| api.response_header_version(version));
     encode_response(correlation_id, header_version, response, version)
-        .map(|frame| frame.freeze().into())
+        .map(BytesMut::freeze)
         .map_err(|error| RequestError::Encode {
             api,
             version,
             reason: error.to_string(),
         })
 }
+
+/// Counts the error codes of a reply, wherever in it they stand: the schema table knows.
+fn count_errors(metrics: &Metrics, key: i16, version: i16, frame: &Bytes) {
+    let Some(schema) = schema::api(key) else {
+        return;
+    };
+    let header = 4 + if schema.response_header_version(version) == 0 {
+        4
+    } else {
+        5
+    };
+    let body = frame.get(header..).unwrap_or_default();
+    guard::error_codes(&schema.response, version, body, &mut |code| {
+        if code != 0 {
+            let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            metrics.replied_error(key, code);
+        }
+    });
+}
+
+#[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
+mod testing;

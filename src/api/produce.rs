@@ -21,7 +21,7 @@ use crate::protocol::frame::encode_response;
 use crate::protocol::messages::StrBytes;
 use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic,
-    ProduceTopicResponse, RecordError,
+    ProduceTopicResponse, RecordError, KEY,
 };
 use crate::runtime::partition::{CommitOutcome, ProduceError};
 use crate::security::{Operation, ResourceType};
@@ -67,6 +67,9 @@ pub(super) async fn handle(
         }
     }
     tell_leaders(&ctx, &mut response);
+    for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
+        ctx.node.metrics.replied_error(KEY, partition.error);
+    }
     let header_version = i16::from(ctx.version >= 9);
     encode_response(ctx.correlation_id, header_version, &response, ctx.version)
         .map(|frame| Some(frame.freeze().into()))

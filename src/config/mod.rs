@@ -6,6 +6,8 @@
 pub mod broker;
 mod broker_options;
 pub mod describe;
+pub mod group;
+mod group_options;
 pub mod load;
 mod options;
 pub mod reference;
@@ -15,6 +17,7 @@ mod value;
 
 pub use broker::{BrokerConfig, Origin};
 pub use broker_options::BROKER_OPTIONS;
+pub use group_options::{GROUP_OPTIONS, GroupConfig};
 pub use load::{ConfigError, load};
 pub use options::{InvalidConfig, OptionSpec, UpdateMode, Valid};
 pub use topic_options::{TOPIC_OPTIONS, TopicConfig};

@@ -139,7 +139,7 @@ macro_rules! option_table {
 
         impl $fields {
             /// `None`: no such option.
-            #[expect(clippy::too_many_lines, reason = "a match table, one arm a row")]
+            #[allow(clippy::too_many_lines, reason = "a match table, one arm a row")]
             pub(super) fn set(
                 &mut self,
                 name: &str,
@@ -154,7 +154,7 @@ macro_rules! option_table {
             }
 
             /// The value as text; `None` where there is none.
-            #[expect(clippy::too_many_lines, reason = "a match table, one arm a row")]
+            #[allow(clippy::too_many_lines, reason = "a match table, one arm a row")]
             pub fn get(&self, name: &str) -> Option<String> {
                 match name {
                     $($key => $crate::config::value::OptionValue::show(&self.$field),)*
@@ -164,7 +164,7 @@ macro_rules! option_table {
         }
 
         impl Default for $fields {
-            #[expect(clippy::too_many_lines, reason = "one line a row")]
+            #[allow(clippy::too_many_lines, reason = "one line a row")]
             fn default() -> Self {
                 Self {
                     $($field: $crate::config::options::default(

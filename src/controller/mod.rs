@@ -19,6 +19,7 @@ pub mod placement;
 pub mod producer_ids;
 pub mod records;
 mod replay;
+pub mod schema;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,3 +1,5 @@
+//! Records against the bytes of Apache Kafka 4.4.0's own serializers, every version of them.
+
 use super::*;
 
 fn hex(text: &str) -> Vec<u8> {

@@ -6,6 +6,8 @@
 mod append;
 mod batch_scan;
 mod checkpoint;
+#[cfg(test)]
+pub(crate) mod crash;
 mod flush;
 mod leader_epoch_cache;
 mod log_config;

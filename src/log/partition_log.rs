@@ -206,19 +206,20 @@ impl PartitionLog {
         now: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
         let batch = validate(records, &self.topic_partition, &self.config, origin, now)?;
-        if batch.header.has_producer_id() && origin == AppendOrigin::Client {
-            if let Checked::Duplicate(known) = self.producers.check(&batch.header)? {
-                return Ok(AppendInfo {
-                    first_offset: known.first_offset(),
-                    last_offset: known.last_offset,
-                    max_timestamp: known.timestamp,
-                    log_append_time: batch.log_append_time.map(|_| known.timestamp),
-                    log_start_offset: self.log_start,
-                    records: 0,
-                    bytes: 0,
-                    duplicate: true,
-                });
-            }
+        if batch.header.has_producer_id()
+            && origin == AppendOrigin::Client
+            && let Checked::Duplicate(known) = self.producers.check(&batch.header)?
+        {
+            return Ok(AppendInfo {
+                first_offset: known.first_offset(),
+                last_offset: known.last_offset,
+                max_timestamp: known.timestamp,
+                log_append_time: batch.log_append_time.map(|_| known.timestamp),
+                log_start_offset: self.log_start,
+                records: 0,
+                bytes: 0,
+                duplicate: true,
+            });
         }
         let first_offset = self.log_end;
         let last_offset = first_offset.plus(i64::from(batch.header.last_offset_delta));

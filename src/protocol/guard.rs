@@ -65,12 +65,28 @@ impl std::error::Error for GuardError {}
 
 /// Checks a body of `message` in `version`; how many bytes it takes. Bytes after it are not looked at.
 pub fn check(message: &Message, version: i16, body: &[u8]) -> Result<usize, GuardError> {
+    walk(message, version, body, &mut |_| {})
+}
+
+/// The error codes in a response body, in the order they come, zeroes too.
+pub fn error_codes(message: &Message, version: i16, body: &[u8], each: &mut dyn FnMut(i16)) {
+    // A reply made here is well formed; what could not be walked is not counted.
+    let _ = walk(message, version, body, each);
+}
+
+fn walk(
+    message: &Message,
+    version: i16,
+    body: &[u8],
+    on_error_code: &mut dyn FnMut(i16),
+) -> Result<usize, GuardError> {
     let mut guard = Guard {
         rest: body,
         total: body.len(),
         version,
         flexible: message.is_flexible(version),
         place: (message.body.name, ""),
+        on_error_code,
     };
     if !message.versions.contains(version) {
         return Err(guard.error(Reason::UnknownVersion(version)));
@@ -98,6 +114,7 @@ struct Guard<'a> {
     version: i16,
     flexible: bool,
     place: (&'static str, &'static str),
+    on_error_code: &'a mut dyn FnMut(i16),
 }
 
 type Outcome<T = ()> = Result<T, GuardError>;
@@ -200,6 +217,11 @@ impl<'a> Guard<'a> {
                 self.string(nullable)
             }
             Kind::Bytes | Kind::Records => self.bytes(nullable),
+            Kind::Int16 if self.place.1 == "error_code" => {
+                let code = i16::from_be_bytes(self.array()?);
+                (self.on_error_code)(code);
+                Ok(())
+            }
             _ => {
                 let size = kind.min_bytes(self.version, self.flexible);
                 self.take(size).map(|_| ())

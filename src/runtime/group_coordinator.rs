@@ -31,7 +31,6 @@ use crate::group::command::{
 use crate::group::{GroupConfig, GroupCoordinatorState, partition_for};
 use crate::log::AppendOrigin;
 use crate::log::storage::read_exact_at;
-use crate::protocol::compression::Compression;
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, TimestampMs, TopicId};
 
 /// A partition of `__consumer_offsets` as one reign over it sees it.
@@ -222,10 +221,6 @@ impl GroupCoordinators {
                 offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
                 offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
             }),
-            compression: u8::try_from(config.offsets_topic_compression_codec)
-                .ok()
-                .and_then(Compression::from_id)
-                .unwrap_or_default(),
             commit_timeout: Duration::from_millis(timeout_ms),
         }
     }
@@ -433,3 +428,7 @@ pub fn offsets_topic(config: &BrokerConfig, live_brokers: usize) -> CreatableTop
         ],
     }
 }
+
+#[cfg(test)]
+#[path = "group_coordinator_tests.rs"]
+mod tests;

@@ -47,8 +47,6 @@ pub trait CoordinatorLog: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
     pub group: Arc<GroupConfig>,
-    /// `offsets.topic.compression.codec`
-    pub compression: Compression,
     /// `offsets.commit.timeout.ms`
     pub commit_timeout: Duration,
 }
@@ -250,6 +248,7 @@ impl<L: CoordinatorLog> RunningShard<L> {
             for (record, delta) in written.iter().zip(0..) {
                 let offset = appended.base_offset.plus(delta);
                 GroupCoordinator::replay(&mut state.hard, record, offset, ProducerId::NONE);
+                log_group(record);
             }
             rest = later;
             commit = Some(match appended.commit {
@@ -262,7 +261,7 @@ impl<L: CoordinatorLog> RunningShard<L> {
 
     /// One batch of as many records as fit (at least one), and how many those are.
     fn batch(&self, records: &[Record], limit: usize, now: Now) -> (Vec<u8>, usize) {
-        let mut batch = BatchBuilder::new(Offset::ZERO, self.options.compression);
+        let mut batch = BatchBuilder::new(Offset::ZERO, Compression::None);
         let mut count = 0;
         for record in records {
             let (key, value) = record.encode();
@@ -356,6 +355,22 @@ impl<L: CoordinatorLog> RunningShard<L> {
             let State { hard, soft, .. } = &mut *state;
             let decision = GroupCoordinator::on_deadline(hard, soft, now);
             self.carry_out(&mut state, decision, now);
+        }
+    }
+}
+
+/// A line for each change of a group that is stored: rebalances are rare, and worth knowing of.
+fn log_group(record: &Record) {
+    if let Record::GroupMetadata { group, value } = record {
+        match value {
+            Some(value) => tracing::info!(
+                group = &**group,
+                generation = value.generation,
+                protocol = value.protocol.as_deref(),
+                members = value.members.len(),
+                "group stored"
+            ),
+            None => tracing::info!(group = &**group, "group gone"),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! A shard over a log whose commits the test tells, on a paused clock.
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -69,7 +71,6 @@ fn start(log: &Arc<FakeLog>) -> Arc<RunningShard<Arc<FakeLog>>> {
             offsets_retention_ms: 60_000,
             offsets_retention_check_interval_ms: 600_000,
         }),
-        compression: Compression::None,
         commit_timeout: Duration::from_millis(5_000),
     };
     RunningShard::start(Arc::clone(log), options, GroupCoordinatorState::default())

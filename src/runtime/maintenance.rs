@@ -105,7 +105,10 @@ fn perform(node: &Node, task: Task) {
                 partition.with_log(|log| log.expire_producers(silent_since));
             }
         }
-        Task::RemoveFiles => node.partitions.logs().remove_doomed(node.now()),
+        Task::RemoveFiles => {
+            node.partitions.logs().remove_doomed(node.now());
+            node.metrics.run_upkeep();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! `Node` is the one handle that every request gets. Nothing here decides what a test would need a
 //! socket or a clock for; that is in the machines below.
 
-pub mod config_schema;
+pub mod collectors;
 pub mod fetch;
 mod fetch_waiter;
 pub mod flusher;
@@ -15,6 +15,7 @@ mod node;
 pub mod partition;
 pub mod partitions;
 pub mod producer_id_manager;
+pub mod readiness;
 pub mod zab_peer;
 
 pub use node::{Node, NodeParts, wall_clock};

@@ -16,6 +16,7 @@ use crate::controller::command::{Command, CreatableTopic, Reply};
 use crate::controller::image::MetadataImage;
 use crate::controller::topics::CONSUMER_OFFSETS;
 use crate::error::ErrorCode;
+use crate::logging::LogLevels;
 use crate::metrics::Metrics;
 use crate::replication::fetch_session::SessionCache;
 use crate::security::Authorizer;
@@ -29,6 +30,7 @@ pub struct NodeParts {
     pub partitions: Arc<Partitions>,
     pub groups: Arc<GroupCoordinators>,
     pub metrics: Arc<Metrics>,
+    pub log_levels: Arc<LogLevels>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     pub groups: Arc<GroupCoordinators>,
     pub metrics: Arc<Metrics>,
+    pub log_levels: Arc<LogLevels>,
     pub authorizer: Authorizer,
     pub fetch_sessions: Mutex<SessionCache>,
     config: Arc<ArcSwap<BrokerConfig>>,
@@ -53,6 +56,7 @@ impl Node {
             partitions,
             groups,
             metrics,
+            log_levels,
         } = parts;
         let slots = config.load().max_incremental_fetch_session_cache_slots;
         Self {
@@ -60,6 +64,7 @@ impl Node {
             partitions,
             groups,
             metrics,
+            log_levels,
             authorizer: Authorizer::default(),
             fetch_sessions: Mutex::new(SessionCache::new(usize::try_from(slots).unwrap_or(0))),
             config,
