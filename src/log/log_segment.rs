@@ -135,6 +135,11 @@ impl LogSegment {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.file.lock().file.is_some()
+    }
+
     pub(super) fn start_empty(&mut self) {
         self.indexes = Some(Indexes::default());
         self.largest = Some(Largest {
@@ -382,7 +387,8 @@ impl LogSegment {
         Ok(None)
     }
 
-    /// Cuts the file at a batch boundary; later batches are gone.
+    /// Cuts the file at a batch boundary; later batches are gone for good: after a crash none of them may
+    /// stand behind what is appended next.
     pub(super) fn truncate(
         &mut self,
         storage: &dyn Storage,
@@ -391,6 +397,7 @@ impl LogSegment {
     ) -> io::Result<()> {
         let file = self.file(storage)?;
         file.truncate(u64::from(position))?;
+        file.sync_data()?;
         self.size = position;
         if position == 0 {
             self.first_timestamp = None;

@@ -17,6 +17,8 @@ mod log_manager;
 mod log_segment;
 mod log_validator;
 pub mod memory;
+#[cfg(test)]
+mod model_tests;
 mod offset_index;
 mod partition_log;
 mod producer_snapshot;

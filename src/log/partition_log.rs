@@ -238,6 +238,7 @@ impl PartitionLog {
         );
         let storage = Arc::clone(&self.storage);
         let active = self.active_mut()?;
+        let age_ms = active.age_ms(&*storage, now, batch.max_timestamp)?;
         let filled = u64::from(active.size()) + u64::from(pending);
         if active.relative(last_offset) > i32::MAX as u32 {
             return Ok(true);
@@ -251,9 +252,7 @@ impl PartitionLog {
                 || indexes.times.len() as u64 + 1 >= index_bytes / time_index::ENTRY_BYTES
         });
         let size = batch.size_in_bytes() as u64;
-        Ok(filled + size > segment_bytes
-            || index_full
-            || active.age_ms(&*storage, now, batch.max_timestamp)? > lifetime)
+        Ok(filled + size > segment_bytes || index_full || age_ms > lifetime)
     }
 
     /// Spreads the rolls of a topic's partitions: the same for a segment however often it is asked.
@@ -366,3 +365,7 @@ pub(super) fn remove_files(storage: &dyn Storage, paths: &[PathBuf]) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "partition_log_tests.rs"]
+mod tests;

@@ -24,10 +24,14 @@ impl PartitionLog {
             return Ok(true);
         }
         let storage = Arc::clone(&self.storage);
+        let before = self.segments.len();
         while self.segments.len() > 1 && self.active()?.base_offset() >= offset {
             if let Some(segment) = self.segments.pop() {
                 remove_files(&*storage, &segment.files())?;
             }
+        }
+        if self.segments.len() < before {
+            storage.sync_dir(&self.dir)?;
         }
         let retired = self.segments.iter().rev().skip(1);
         self.retired_bytes = retired.map(|segment| u64::from(segment.size())).sum();
