@@ -1,4 +1,6 @@
 //! What an append is asked, and what it answers.
+//!
+//! The appending itself is in `append_as_leader` and `append_as_follower`.
 
 use std::io;
 
@@ -36,7 +38,7 @@ pub struct RecordProblem {
     pub message: String,
 }
 
-/// Why nothing was appended. All but `Disk` are the client's.
+/// Why nothing was appended. `Disk` is the disk's fault, `UnexpectedOffset` the leader's, the rest the client's.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     #[error("{0}")]
@@ -59,8 +61,26 @@ pub enum AppendError {
         message: String,
         problems: Vec<RecordProblem>,
     },
+    /// A batch that no segment may hold.
+    #[error(
+        "message batch size is {size} bytes in append to partition {partition}, which exceeds the maximum configured segment size of {max}"
+    )]
+    LargerThanSegment {
+        partition: String,
+        size: usize,
+        max: u32,
+    },
     #[error("{0}")]
     Sequence(#[from] SequenceError),
+    /// A leader's batch that does not follow what is here.
+    #[error(
+        "unexpected offset in append to {partition}: {found} is less than the next offset {log_end}"
+    )]
+    UnexpectedOffset {
+        partition: String,
+        found: Offset,
+        log_end: Offset,
+    },
     #[error("the disk: {0}")]
     Disk(#[from] io::Error),
 }
@@ -70,6 +90,8 @@ impl AppendError {
         match self {
             AppendError::Batch(error) => error.code(),
             AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
             AppendError::Timestamps { .. } => ErrorCode::InvalidTimestamp,
             AppendError::Records { .. } => ErrorCode::InvalidRecord,
             AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {

@@ -129,7 +129,7 @@ pub(super) fn write_epochs(
     write_atomically(storage, path, checkpoint(lines).as_bytes())
 }
 
-/// Whose topic a partition directory belongs to. Not synced: committed metadata knows it too.
+/// Whose topic a partition directory belongs to. Synced with the log's first flush.
 pub(super) fn partition_metadata(id: TopicId) -> String {
     format!("version: 0\ntopic_id: {id}")
 }

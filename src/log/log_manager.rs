@@ -25,6 +25,7 @@ pub const ZAB_DIR: &str = "zab";
 
 const LOCK: &str = ".lock";
 const DELETE_SUFFIX: &str = "-delete";
+const STRAY_SUFFIX: &str = "-stray";
 
 /// Why the directories cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -204,11 +205,21 @@ impl LogManager {
             let Some(topic_partition) = checkpoint::parse_directory_name(&entry.name) else {
                 continue;
             };
-            let topic_id = checkpoint::read_partition_metadata(storage, &path)
-                .map_err(OpenError::at(&path))?
-                .unwrap_or_default();
             let at = |offsets: &BTreeMap<TopicPartition, Offset>| {
                 offsets.get(&topic_partition).copied().unwrap_or_default()
+            };
+            let topic_id = match checkpoint::read_partition_metadata(storage, &path) {
+                Ok(id) => id.unwrap_or_default(),
+                // It is synced with the first flush: before that a crash may leave anything in it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && !clean => {
+                    let stray = dir.join(directory_name(&topic_partition, STRAY_SUFFIX));
+                    tracing::error!(%error, to = %stray.display(), "a log has lost its topic's id and is put aside");
+                    storage
+                        .rename(&path, &stray)
+                        .map_err(OpenError::at(&path))?;
+                    continue;
+                }
+                Err(error) => return Err(OpenError::at(&path)(error)),
             };
             let open = OpenLog {
                 topic_id,
@@ -295,11 +306,7 @@ impl LogManager {
     /// reads them any more.
     pub fn delete(&self, log: &mut PartitionLog, now: TimestampMs) -> io::Result<()> {
         let from = log.directory().to_owned();
-        let name = format!(
-            "{}.{}{DELETE_SUFFIX}",
-            log.topic_partition(),
-            Uuid::new_v4().simple()
-        );
+        let name = directory_name(log.topic_partition(), DELETE_SUFFIX);
         let to = log.parent_directory().join(name);
         self.storage.rename(&from, &to)?;
         let remove_at = now.0.saturating_add(log.config().file_delete_delay_ms);
@@ -364,6 +371,21 @@ impl LogManager {
         }
         Ok(())
     }
+}
+
+/// Kafka's name for the directory of a partition that is out of use. Its topic is cut where the name would be
+/// too long for a file system.
+fn directory_name(topic_partition: &TopicPartition, suffix: &str) -> String {
+    const LONGEST: usize = 255;
+    let suffix = format!(
+        "-{}.{}{suffix}",
+        topic_partition.partition,
+        Uuid::new_v4().simple()
+    );
+    let room = LONGEST.saturating_sub(suffix.len());
+    // Topic names are ASCII.
+    let topic: String = topic_partition.topic.chars().take(room).collect();
+    topic + &suffix
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

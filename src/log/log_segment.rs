@@ -31,6 +31,13 @@ pub(super) struct Indexes {
     bytes_since_entry: u32,
 }
 
+#[derive(Debug, Default)]
+struct OpenFile {
+    file: Option<Arc<dyn File>>,
+    /// Since idle files were last looked for.
+    used: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct LogSegment {
     dir: Arc<Path>,
@@ -38,10 +45,12 @@ pub(super) struct LogSegment {
     size: u32,
     /// `None` until it is known: an old segment's is in its time index.
     largest: Option<Largest>,
-    /// Of the first batch: the age of the segment counts from it.
+    /// The largest of the first batch: the age of the segment counts from it. `None` until it is known.
     first_timestamp: Option<TimestampMs>,
+    /// When it was first asked for its age: where batches have no timestamps, the age counts from it.
+    first_asked: Option<TimestampMs>,
     indexes: Option<Indexes>,
-    file: Mutex<Option<Arc<dyn File>>>,
+    file: Mutex<OpenFile>,
 }
 
 /// `00000000000000000042.log` and the like.
@@ -57,8 +66,9 @@ impl LogSegment {
             size,
             largest: None,
             first_timestamp: None,
+            first_asked: None,
             indexes: None,
-            file: Mutex::new(None),
+            file: Mutex::default(),
         }
     }
 
@@ -75,8 +85,22 @@ impl LogSegment {
         self.size
     }
 
-    pub(super) fn first_timestamp(&self) -> Option<TimestampMs> {
-        self.first_timestamp
+    /// How long it has been filled, as a batch with `timestamp` that comes now sees it.
+    pub(super) fn age_ms(
+        &mut self,
+        storage: &dyn Storage,
+        now: TimestampMs,
+        timestamp: TimestampMs,
+    ) -> io::Result<i64> {
+        let asked = *self.first_asked.get_or_insert(now);
+        if self.first_timestamp.is_none() && self.size > 0 {
+            let first = self.scan(storage, 0)?.next().transpose()?;
+            self.first_timestamp = first.map(|batch| batch.header.max_timestamp);
+        }
+        Ok(match self.first_timestamp {
+            Some(first) if first.0 >= 0 => timestamp.0.saturating_sub(first.0),
+            _ => now.0.saturating_sub(asked.0),
+        })
     }
 
     pub(super) fn indexes(&self) -> Option<&Indexes> {
@@ -94,17 +118,26 @@ impl LogSegment {
     /// The log file, opened or made if it is not open.
     pub(super) fn file(&self, storage: &dyn Storage) -> io::Result<Arc<dyn File>> {
         let mut open = self.file.lock();
-        if let Some(file) = &*open {
+        open.used = true;
+        if let Some(file) = &open.file {
             return Ok(Arc::clone(file));
         }
         let file = storage.open(&self.path(".log"), OpenMode::Create)?;
-        *open = Some(Arc::clone(&file));
+        open.file = Some(Arc::clone(&file));
         Ok(file)
     }
 
-    /// Lets go of the file; the next read opens it again.
-    pub(super) fn close_file(&self) {
-        *self.file.lock() = None;
+    /// Lets go of the file when nobody has asked for it since the last call; the next use opens it again.
+    pub(super) fn close_idle_file(&self) {
+        let mut open = self.file.lock();
+        if !std::mem::take(&mut open.used) {
+            open.file = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.file.lock().file.is_some()
     }
 
     pub(super) fn start_empty(&mut self) {
@@ -144,6 +177,33 @@ impl LogSegment {
         Ok(())
     }
 
+    /// Makes the indexes anew from the batches. An error says that the file is not whole.
+    pub(super) fn rebuild_indexes(
+        &mut self,
+        storage: &dyn Storage,
+        interval: u32,
+    ) -> io::Result<()> {
+        let scan = self.scan(storage, 0)?;
+        let size = std::mem::take(&mut self.size);
+        self.start_empty();
+        for batch in scan {
+            match batch {
+                Ok(batch) => self.record(
+                    batch.header.last_offset(),
+                    batch.header.max_timestamp,
+                    batch.size,
+                    interval,
+                ),
+                Err(error) => {
+                    self.size = size;
+                    self.indexes = None;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn largest_of(&self, last: Option<TimeEntry>) -> Largest {
         match last {
             Some(entry) => Largest {
@@ -166,9 +226,25 @@ impl LogSegment {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let largest = self.largest_of(last);
+        if last.is_none() && self.size > 0 {
+            // No index, or no timestamps: the batches say which.
+            self.recount_largest(storage)?;
+        }
+        let largest = self.largest.unwrap_or_else(|| self.largest_of(last));
         self.largest = Some(largest);
         Ok(largest)
+    }
+
+    /// What retention goes by: the largest timestamp, or when the file was written where there is none.
+    pub(super) fn last_written(
+        &mut self,
+        storage: &dyn Storage,
+    ) -> io::Result<Option<TimestampMs>> {
+        let largest = self.largest(storage)?.timestamp;
+        if largest.0 >= 0 {
+            return Ok(Some(largest));
+        }
+        self.file(storage)?.modified()
     }
 
     /// Writes batches at the end. Not in the indexes yet: see `record`.
@@ -222,12 +298,15 @@ impl LogSegment {
     }
 
     /// Brings the index files up to date: what a reader of the files, or a clean start, needs.
-    pub(super) fn write_indexes(&mut self, storage: &dyn Storage) -> io::Result<()> {
+    pub(super) fn write_indexes(
+        &mut self,
+        storage: &dyn Storage,
+    ) -> io::Result<Vec<Arc<dyn File>>> {
         let (index, time) = (self.path(".index"), self.path(".timeindex"));
         let largest = self.largest;
         let base = self.base_offset;
         let Some(indexes) = &mut self.indexes else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         if let Some(largest) = largest.filter(|largest| largest.timestamp.0 >= 0) {
             indexes.times.push(TimeEntry {
@@ -235,19 +314,20 @@ impl LogSegment {
                 relative_offset: u32::try_from(largest.offset.0 - base.0).unwrap_or(u32::MAX),
             });
         }
-        indexes
-            .offsets
-            .write(&*storage.open(&index, OpenMode::Create)?)?;
-        indexes
-            .times
-            .write(&*storage.open(&time, OpenMode::Create)?)
+        let (index, time) = (
+            storage.open(&index, OpenMode::Create)?,
+            storage.open(&time, OpenMode::Create)?,
+        );
+        indexes.offsets.write(&*index)?;
+        indexes.times.write(&*time)?;
+        Ok(vec![index, time])
     }
 
-    /// No longer appended to: the indexes are on file and leave memory.
-    pub(super) fn retire(&mut self, storage: &dyn Storage) -> io::Result<()> {
-        self.write_indexes(storage)?;
+    /// No longer appended to: the indexes are on file and leave memory. Returns the files.
+    pub(super) fn retire(&mut self, storage: &dyn Storage) -> io::Result<Vec<Arc<dyn File>>> {
+        let files = self.write_indexes(storage)?;
         self.indexes = None;
-        Ok(())
+        Ok(files)
     }
 
     /// The batches from a position on.
@@ -265,22 +345,6 @@ impl LogSegment {
         for batch in self.scan(storage, from)? {
             let batch = batch?;
             if batch.header.last_offset() >= offset {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first batch that starts at or after an offset.
-    pub(super) fn find_start(
-        &self,
-        storage: &dyn Storage,
-        offset: Offset,
-    ) -> io::Result<Option<ScannedBatch>> {
-        let from = self.index_floor(storage, offset)?;
-        for batch in self.scan(storage, from)? {
-            let batch = batch?;
-            if batch.header.base_offset >= offset {
                 return Ok(Some(batch));
             }
         }
@@ -323,7 +387,8 @@ impl LogSegment {
         Ok(None)
     }
 
-    /// Cuts the file at a batch boundary; later batches are gone.
+    /// Cuts the file at a batch boundary; later batches are gone for good: after a crash none of them may
+    /// stand behind what is appended next.
     pub(super) fn truncate(
         &mut self,
         storage: &dyn Storage,
@@ -332,7 +397,12 @@ impl LogSegment {
     ) -> io::Result<()> {
         let file = self.file(storage)?;
         file.truncate(u64::from(position))?;
+        file.sync_data()?;
         self.size = position;
+        if position == 0 {
+            self.first_timestamp = None;
+            self.first_asked = None;
+        }
         let relative = self.relative(offset);
         if let Some(indexes) = &mut self.indexes {
             indexes.offsets.truncate(relative);
@@ -356,18 +426,16 @@ impl LogSegment {
             }
         }
         self.largest = Some(largest);
-        if self.size == 0 {
-            self.first_timestamp = None;
-        }
         Ok(())
     }
 
-    /// The files that exist for this segment, `.log` first.
-    pub(super) fn files(&self) -> [PathBuf; 3] {
+    /// The files that this segment may have, `.log` first.
+    pub(super) fn files(&self) -> [PathBuf; 4] {
         [
             self.path(".log"),
             self.path(".index"),
             self.path(".timeindex"),
+            self.path(".txnindex"),
         ]
     }
 }

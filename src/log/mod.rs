@@ -4,6 +4,8 @@
 //! networks, leaders or replicas.
 
 mod append;
+mod append_as_follower;
+mod append_as_leader;
 mod batch_scan;
 mod checkpoint;
 #[cfg(test)]
@@ -15,6 +17,8 @@ mod log_manager;
 mod log_segment;
 mod log_validator;
 pub mod memory;
+#[cfg(test)]
+mod model_tests;
 mod offset_index;
 mod partition_log;
 mod producer_snapshot;
@@ -23,7 +27,10 @@ mod read;
 mod recovery;
 mod retention;
 pub mod storage;
+#[cfg(test)]
+pub(crate) mod test_log;
 mod time_index;
+mod truncate;
 
 pub use append::{AppendError, AppendInfo, AppendOrigin, RecordProblem};
 pub use flush::FlushWork;

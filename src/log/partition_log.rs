@@ -9,20 +9,21 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::append::{AppendError, AppendInfo, AppendOrigin};
 use super::checkpoint;
+use super::flush::FlushesInFlight;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::log_config::LogConfig;
 use super::log_segment::{LogSegment, file_name};
-use super::log_validator::{Validated, validate};
+use super::offset_index;
 use super::producer_snapshot;
-use super::producer_state_manager::{Checked, ProducerStateManager};
+use super::producer_state_manager::ProducerStateManager;
 use super::storage::{File, OpenMode, Storage};
-use crate::protocol::record_batch::{BatchHeader, stored_prefix};
+use super::time_index;
+use crate::protocol::record_batch::BatchHeader;
 use crate::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 
 /// How many of the last batches' places are kept: readers at the tail need no index and no disk.
-const RECENT_BATCHES: usize = 64;
+pub(super) const RECENT_BATCHES: usize = 64;
 
 /// Where a batch of the active segment is.
 #[derive(Debug, Clone, Copy)]
@@ -77,13 +78,15 @@ pub(super) struct LogParts {
     pub(super) log_end: Offset,
     /// What the recovery point says is on disk.
     pub(super) flushed: Offset,
+    /// The newest producer snapshot.
+    pub(super) snapshot_offset: Option<Offset>,
 }
 
 #[derive(Debug)]
 pub struct PartitionLog {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) dir: Arc<Path>,
-    topic_partition: TopicPartition,
+    pub(super) topic_partition: TopicPartition,
     topic_id: TopicId,
     pub(super) config: LogConfig,
     /// Never empty.
@@ -98,8 +101,14 @@ pub struct PartitionLog {
     pub(super) epochs_dirty: bool,
     /// Names were made in the directory since it was synced.
     pub(super) names_dirty: bool,
+    /// `partition.metadata` was not synced yet.
+    pub(super) metadata_dirty: bool,
     /// Bytes of the segments that are no longer active.
     pub(super) retired_bytes: u64,
+    pub(super) snapshot_offset: Option<Offset>,
+    /// Written beside the log and not synced: the next flush does it.
+    pub(super) unsynced: Vec<Arc<dyn File>>,
+    pub(super) flushes: FlushesInFlight,
 }
 
 impl PartitionLog {
@@ -121,7 +130,11 @@ impl PartitionLog {
             flushed: parts.flushed,
             epochs_dirty: false,
             names_dirty: true,
+            metadata_dirty: true,
             retired_bytes: all - u64::from(active),
+            snapshot_offset: parts.snapshot_offset,
+            unsynced: Vec::new(),
+            flushes: FlushesInFlight::default(),
         }
     }
 
@@ -197,87 +210,6 @@ impl PartitionLog {
         self.epochs.epoch_of(offset)
     }
 
-    /// Appends one batch under this node's leadership.
-    pub fn append_as_leader(
-        &mut self,
-        records: &[u8],
-        epoch: LeaderEpoch,
-        origin: AppendOrigin,
-        now: TimestampMs,
-    ) -> Result<AppendInfo, AppendError> {
-        let batch = validate(records, &self.topic_partition, &self.config, origin, now)?;
-        if batch.header.has_producer_id()
-            && origin == AppendOrigin::Client
-            && let Checked::Duplicate(known) = self.producers.check(&batch.header)?
-        {
-            return Ok(AppendInfo {
-                first_offset: known.first_offset(),
-                last_offset: known.last_offset,
-                max_timestamp: known.timestamp,
-                log_append_time: batch.log_append_time.map(|_| known.timestamp),
-                log_start_offset: self.log_start,
-                records: 0,
-                bytes: 0,
-                duplicate: true,
-            });
-        }
-        let first_offset = self.log_end;
-        let last_offset = first_offset.plus(i64::from(batch.header.last_offset_delta));
-        self.assign_epoch_start(epoch, first_offset);
-        self.write(&batch, epoch, last_offset, now)?;
-        Ok(AppendInfo {
-            first_offset,
-            last_offset,
-            max_timestamp: batch.header.max_timestamp,
-            log_append_time: batch.log_append_time,
-            log_start_offset: self.log_start,
-            records: usize::try_from(batch.header.records_count).unwrap_or(0),
-            bytes: batch.bytes.len(),
-            duplicate: false,
-        })
-    }
-
-    fn write(
-        &mut self,
-        batch: &Validated<'_>,
-        epoch: LeaderEpoch,
-        last_offset: Offset,
-        now: TimestampMs,
-    ) -> Result<(), AppendError> {
-        let size = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
-        if self.must_roll(&batch.header, size, last_offset, now) {
-            self.roll()?;
-        }
-        let base_offset = self.log_end;
-        let prefix = stored_prefix(&batch.bytes, base_offset, epoch);
-        let rest = batch.bytes.get(prefix.len()..).unwrap_or_default();
-        let interval = self.config.index_interval_bytes;
-        let storage = Arc::clone(&self.storage);
-        let active = self.active_mut()?;
-        let position = active.size();
-        let mut slices = [IoSlice::new(&prefix), IoSlice::new(rest)];
-        if let Err(error) = active.write(&*storage, &mut slices) {
-            // Whatever of it reached the file lies behind the end and is overwritten, or cut off at a
-            // start; trying to cut it now may fail as the write did.
-            let file = active.file(&*storage);
-            let _ = file.and_then(|file| file.truncate(u64::from(position)));
-            return Err(error.into());
-        }
-        active.record(last_offset, batch.header.max_timestamp, size, interval);
-        if self.recent.len() == RECENT_BATCHES {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(RecentBatch {
-            base_offset,
-            last_offset,
-            position,
-            size,
-        });
-        self.producers.update(&batch.header, last_offset);
-        self.log_end = last_offset.plus(1);
-        Ok(())
-    }
-
     pub(super) fn active(&self) -> io::Result<&LogSegment> {
         self.segments
             .last()
@@ -290,36 +222,37 @@ impl PartitionLog {
             .ok_or_else(|| io::Error::other("a log without a segment"))
     }
 
-    /// Kafka's rule: full, too old, its indexes full, or its base too far away.
-    fn must_roll(
-        &self,
+    /// Whether a batch goes into a new segment. Kafka's rule: the active one is full, too old, its indexes
+    /// are full, or its base is too far away. `pending` bytes come before the batch.
+    pub(super) fn must_roll(
+        &mut self,
         batch: &BatchHeader,
-        size: u32,
+        pending: u32,
         last_offset: Offset,
         now: TimestampMs,
-    ) -> bool {
-        let Some(active) = self.segments.last() else {
-            return false;
-        };
-        if active.size() == 0 {
-            return active.relative(last_offset) > i32::MAX as u32;
+    ) -> io::Result<bool> {
+        let lifetime = self.config.segment_ms.saturating_sub(self.jitter_ms());
+        let (segment_bytes, index_bytes) = (
+            u64::from(self.config.segment_bytes),
+            u64::from(self.config.segment_index_bytes),
+        );
+        let storage = Arc::clone(&self.storage);
+        let active = self.active_mut()?;
+        let age_ms = active.age_ms(&*storage, now, batch.max_timestamp)?;
+        let filled = u64::from(active.size()) + u64::from(pending);
+        if active.relative(last_offset) > i32::MAX as u32 {
+            return Ok(true);
         }
-        let config = &self.config;
-        let started = active.first_timestamp().unwrap_or(now);
-        let reached = if batch.max_timestamp.0 >= 0 {
-            batch.max_timestamp
-        } else {
-            now
-        };
-        let lifetime = config.segment_ms.saturating_sub(self.jitter_ms());
+        if filled == 0 {
+            return Ok(false);
+        }
         let index_full = active.indexes().is_some_and(|indexes| {
-            (indexes.offsets.len() + 1) * 8 > config.segment_index_bytes as usize
-                || (indexes.times.len() + 1) * 12 > config.segment_index_bytes as usize
+            // The time index keeps a place for the entry that ends it.
+            indexes.offsets.len() as u64 >= index_bytes / offset_index::ENTRY_BYTES
+                || indexes.times.len() as u64 + 1 >= index_bytes / time_index::ENTRY_BYTES
         });
-        active.size() > config.segment_bytes.saturating_sub(size)
-            || reached.0.saturating_sub(started.0) > lifetime
-            || index_full
-            || active.relative(last_offset) > i32::MAX as u32
+        let size = batch.size_in_bytes() as u64;
+        Ok(filled + size > segment_bytes || index_full || age_ms > lifetime)
     }
 
     /// Spreads the rolls of a topic's partitions: the same for a segment however often it is asked.
@@ -341,79 +274,40 @@ impl PartitionLog {
         if active.base_offset() == base_offset {
             return Ok(());
         }
-        active.retire(&*storage)?;
+        let files = active.retire(&*storage)?;
         self.retired_bytes += u64::from(self.active()?.size());
-        self.write_producer_snapshot()?;
+        self.unsynced.extend(files);
+        if let Some(snapshot) = self.write_producer_snapshot()? {
+            self.unsynced.push(snapshot);
+        }
+        self.start_segment(base_offset)
+    }
+
+    /// An empty segment becomes the active one.
+    pub(super) fn start_segment(&mut self, base_offset: Offset) -> io::Result<()> {
         let mut segment = LogSegment::new(Arc::clone(&self.dir), base_offset, 0);
+        // Made at once: without it the log's end would be lost when older segments go. What a failed
+        // start may have left there is not part of the log.
+        segment.file(&*self.storage)?.truncate(0)?;
         segment.start_empty();
-        // Made at once: without it the log's end would be lost when older segments go.
-        segment.file(&*storage)?;
         self.segments.push(segment);
         self.recent.clear();
         self.names_dirty = true;
         Ok(())
     }
 
-    /// Kept: this one, and the one before it as a second chance.
-    pub(super) fn write_producer_snapshot(&mut self) -> io::Result<()> {
+    /// Writes the producers as of the log's end, unless that was done.
+    pub(super) fn write_producer_snapshot(&mut self) -> io::Result<Option<Arc<dyn File>>> {
+        if self.snapshot_offset == Some(self.log_end) {
+            return Ok(None);
+        }
         let path = self.dir.join(file_name(self.log_end, ".snapshot"));
         let file = self.storage.open(&path, OpenMode::Create)?;
         let bytes = producer_snapshot::encode(&self.producers);
         file.truncate(0)?;
         file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
-        file.sync_data()
-    }
-
-    /// Cuts the log: nothing at or beyond `offset` is left. False when there was nothing.
-    pub fn truncate_to(&mut self, offset: Offset) -> io::Result<bool> {
-        if offset >= self.log_end {
-            return Ok(false);
-        }
-        let storage = Arc::clone(&self.storage);
-        while self.segments.len() > 1 && self.active()?.base_offset() >= offset {
-            if let Some(segment) = self.segments.pop() {
-                remove_files(&*storage, &segment.files())?;
-            }
-        }
-        let parts: u64 = self
-            .segments
-            .iter()
-            .rev()
-            .skip(1)
-            .map(|s| u64::from(s.size()))
-            .sum();
-        self.retired_bytes = parts;
-        let active = self.active_mut()?;
-        if active.indexes().is_none() {
-            active.load_indexes(&*storage)?;
-        }
-        match active.find(&*storage, offset)? {
-            // A batch is kept whole or not at all.
-            Some(batch) => {
-                let end = batch.header.base_offset;
-                active.truncate(&*storage, batch.position, end)?;
-                self.log_end = end;
-            }
-            None => self.log_end = offset,
-        }
-        self.log_start = self.log_start.min(self.log_end);
-        self.flushed = self.flushed.min(self.log_end);
-        self.recent.clear();
-        self.epochs_dirty |= self.epochs.truncate_from_end(self.log_end);
-        self.rebuild_producers()?;
-        Ok(true)
-    }
-
-    /// Takes the snapshots beyond the end away, loads the last one before it, and replays the rest.
-    pub(super) fn rebuild_producers(&mut self) -> io::Result<()> {
-        let (producers, from) = super::recovery::load_producers(
-            &*self.storage,
-            &self.dir,
-            self.log_start,
-            self.log_end,
-        )?;
-        self.producers = producers;
-        super::recovery::replay_producers(&*self.storage, &self.segments, from, &mut self.producers)
+        self.snapshot_offset = Some(self.log_end);
+        Ok(Some(file))
     }
 
     /// Brings the small files up to date: for a flush, and for a clean close.
@@ -426,15 +320,30 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Leaves the directory so that the next start need not read the log.
+    /// Leaves the directory so that the next start need not read the log. The caller has flushed it; nothing
+    /// is appended any more.
     pub fn close_clean(&mut self) -> io::Result<()> {
         self.write_epochs()?;
-        let storage = Arc::clone(&self.storage);
-        if self.log_end > Offset::ZERO {
-            self.write_producer_snapshot()?;
-            self.active_mut()?.write_indexes(&*storage)?;
+        if self.snapshot_offset == Some(self.log_end) || self.log_end == Offset::ZERO {
+            // Nothing has happened since the files were last brought up to date.
+            return Ok(());
         }
-        Ok(())
+        let storage = Arc::clone(&self.storage);
+        let mut files = self.active_mut()?.write_indexes(&*storage)?;
+        files.extend(self.write_producer_snapshot()?);
+        files.append(&mut self.unsynced);
+        for file in files {
+            file.sync_data()?;
+        }
+        self.storage.sync_dir(&self.dir)
+    }
+
+    /// Closes the files of segments that were not used since the last call: a node may hold far more logs than
+    /// it may have open files.
+    pub fn close_idle_files(&mut self) {
+        for segment in &self.segments {
+            segment.close_idle_file();
+        }
     }
 
     /// The directory was renamed.
@@ -456,3 +365,7 @@ pub(super) fn remove_files(storage: &dyn Storage, paths: &[PathBuf]) -> io::Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "partition_log_tests.rs"]
+mod tests;

@@ -85,6 +85,10 @@ impl PartitionLog {
         min_one_batch: bool,
     ) -> Result<Option<FetchedSlice>, ReadError> {
         let first_end = first.position + first.size;
+        if end < first_end {
+            // The bound lies within the first batch.
+            return Ok(None);
+        }
         let wanted = u32::try_from(max_bytes).unwrap_or(u32::MAX);
         if first.size > wanted && !min_one_batch {
             return Ok(None);
@@ -144,7 +148,7 @@ impl PartitionLog {
         Ok(segment.find(&*self.storage, offset)?.map(Place::from))
     }
 
-    /// Where in a segment the first batch at or beyond `bound` begins.
+    /// Where in a segment the first batch begins that does not end before `bound`.
     fn end_position(&self, at: usize, segment: &LogSegment, bound: Offset) -> io::Result<u32> {
         let segment_end = self
             .segments
@@ -159,11 +163,11 @@ impl PartitionLog {
         {
             let at = self
                 .recent
-                .partition_point(|batch| batch.base_offset < bound);
+                .partition_point(|batch| batch.last_offset < bound);
             return Ok(self.recent.get(at).map_or(segment.size(), |b| b.position));
         }
         Ok(segment
-            .find_start(&*self.storage, bound)?
+            .find(&*self.storage, bound)?
             .map_or(segment.size(), |batch| batch.position))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! After a clean shutdown only the end of the last segment is looked at. After a crash every batch from the
 //! segment of the recovery point on is checked (its CRC too), the log is cut at the first that is not whole,
-//! later segments go, and the indexes are made anew. Opening twice gives the same log.
+//! later segments go, and the indexes are made anew. What comes back is a beginning of what was appended, with
+//! everything below the recovery point in it. Opening twice gives the same log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,29 +46,40 @@ pub fn open(
     let epochs = checkpoint::read_epochs(&*storage, &dir.join(checkpoint::LEADER_EPOCHS))?;
     let mut epochs = LeaderEpochCache::new(epochs);
     let clean_end = if open.clean {
-        end_after_clean_shutdown(&*storage, &mut segments, open.config.index_interval_bytes)
+        end_after_clean_shutdown(&*storage, &mut segments)
     } else {
         None
     };
     let was_clean = clean_end.is_some();
-    let log_end = match clean_end {
+    let mut log_end = match clean_end {
         Some(end) => end,
         None => {
             let mut recovery = Recovery {
                 storage: &*storage,
-                interval: open.config.index_interval_bytes,
+                config: &open.config,
                 epochs: &mut epochs,
                 progress,
             };
             recovery.run(&mut segments, open.recovery_point)?
         }
     };
+    if log_end < open.log_start {
+        log_end = open.log_start;
+        segments = vec![start_over(&*storage, &dir, segments, log_end)?];
+    }
     let first = segments.first().map_or(Offset::ZERO, |s| s.base_offset());
     let log_start = open.log_start.max(first).min(log_end);
     let epochs_changed =
         epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start) | !was_clean;
+    remove_stray_snapshots(&*storage, &dir, &segments)?;
     let (mut producers, from) = load_producers(&*storage, &dir, log_start, log_end)?;
-    replay_producers(&*storage, &segments, from, &mut producers)?;
+    if from < log_end {
+        replay_producers(&*storage, &segments, from, &mut producers)?;
+    }
+    // A node may hold far more logs than it may have open files.
+    for _ in 0..2 {
+        segments.iter().for_each(LogSegment::close_idle_file);
+    }
     let mut log = PartitionLog::new(LogParts {
         storage,
         dir,
@@ -85,6 +97,8 @@ pub fn open(
         } else {
             open.recovery_point.min(log_end)
         },
+        // After a crash the files beside the snapshot are not known to be up to date.
+        snapshot_offset: Some(from).filter(|from| was_clean && *from == log_end),
     });
     log.epochs_dirty = epochs_changed;
     Ok(log)
@@ -132,13 +146,12 @@ fn find_segments(
 
 /// The log's end, found behind the last index entry; `None` when the files are not as a clean shutdown
 /// leaves them.
-fn end_after_clean_shutdown(
-    storage: &dyn Storage,
-    segments: &mut [LogSegment],
-    _interval: u32,
-) -> Option<Offset> {
+fn end_after_clean_shutdown(storage: &dyn Storage, segments: &mut [LogSegment]) -> Option<Offset> {
     let active = segments.last_mut()?;
     active.load_indexes(storage).ok()?;
+    if active.size() == 0 {
+        return Some(active.base_offset());
+    }
     let from = active
         .indexes()
         .and_then(|indexes| indexes.offsets.last())
@@ -152,7 +165,7 @@ fn end_after_clean_shutdown(
 
 struct Recovery<'a> {
     storage: &'a dyn Storage,
-    interval: u32,
+    config: &'a LogConfig,
     epochs: &'a mut LeaderEpochCache,
     progress: &'a dyn Fn(u64),
 }
@@ -164,13 +177,20 @@ impl Recovery<'_> {
         segments: &mut Vec<LogSegment>,
         recovery_point: Offset,
     ) -> io::Result<Offset> {
+        // A segment that ends at the recovery point is looked at too: it may have been rolled since, and its
+        // indexes not synced.
         let first = segments
-            .partition_point(|segment| segment.base_offset() <= recovery_point)
+            .partition_point(|segment| segment.base_offset() < recovery_point)
             .saturating_sub(1);
         let mut end = Offset::ZERO;
         let mut at = first;
         while let Some(segment) = segments.get_mut(at) {
-            if at > first && segment.base_offset() < end {
+            let base_offset = segment.base_offset();
+            // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost.
+            let hole = base_offset > end
+                && base_offset > recovery_point
+                && !self.config.cleanup_policy.compact;
+            if at > first && (base_offset < end || hole) {
                 break;
             }
             let (segment_end, whole) = self.recover(segment)?;
@@ -179,15 +199,17 @@ impl Recovery<'_> {
             if !whole {
                 break;
             }
-            if at < segments.len()
-                && let Some(segment) = segments.get_mut(at - 1)
-            {
-                segment.retire(self.storage)?;
-            }
         }
         for segment in segments.drain(at.max(1)..) {
             tracing::warn!(file = %segment.path(".log").display(), "a segment behind the end of the log is removed");
             remove_files(self.storage, &segment.files())?;
+        }
+        // Only the last is appended to. Its recovery may have been this one's last word, so the others'
+        // indexes are synced here.
+        for segment in segments.iter_mut().rev().skip(1) {
+            for file in segment.retire(self.storage)? {
+                file.sync_data()?;
+            }
         }
         Ok(end)
     }
@@ -218,7 +240,7 @@ impl Recovery<'_> {
                 batch.header.last_offset(),
                 batch.header.max_timestamp,
                 batch.size,
-                self.interval,
+                self.config.index_interval_bytes,
             );
         }
         let valid = rebuilt.size();
@@ -240,6 +262,59 @@ fn is_whole(batch: &ScannedBatch, file: &dyn super::storage::File) -> io::Result
     Ok(verify_crc(&batch.read(file)?))
 }
 
+/// The log is shorter than where it is to start: nothing of it counts, and its offsets are not given again.
+fn start_over(
+    storage: &dyn Storage,
+    dir: &Arc<Path>,
+    segments: Vec<LogSegment>,
+    log_start: Offset,
+) -> io::Result<LogSegment> {
+    tracing::warn!(dir = %dir.display(), %log_start, "a log ends before it starts: it starts over empty");
+    for segment in segments {
+        remove_files(storage, &segment.files())?;
+    }
+    for snapshot in snapshots(storage, dir)? {
+        remove_files(storage, &[snapshot_path(dir, snapshot)])?;
+    }
+    let mut segment = LogSegment::new(Arc::clone(dir), log_start, 0);
+    segment.start_empty();
+    Ok(segment)
+}
+
+/// The offsets of a directory's producer snapshots, in order.
+pub(super) fn snapshots(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<Offset>> {
+    let offset = |name: &str| name.strip_suffix(".snapshot")?.parse().ok().map(Offset);
+    let mut offsets: Vec<Offset> = storage
+        .list(dir)?
+        .iter()
+        .filter_map(|entry| offset(&entry.name))
+        .collect();
+    offsets.sort();
+    Ok(offsets)
+}
+
+pub(super) fn snapshot_path(dir: &Path, offset: Offset) -> PathBuf {
+    dir.join(file_name(offset, ".snapshot"))
+}
+
+/// Kept are those of segments, which truncations go back to, and the newest.
+fn remove_stray_snapshots(
+    storage: &dyn Storage,
+    dir: &Path,
+    segments: &[LogSegment],
+) -> io::Result<()> {
+    let offsets = snapshots(storage, dir)?;
+    for offset in offsets.iter().rev().skip(1) {
+        if !segments
+            .iter()
+            .any(|segment| segment.base_offset() == *offset)
+        {
+            remove_files(storage, &[snapshot_path(dir, *offset)])?;
+        }
+    }
+    Ok(())
+}
+
 /// The newest readable snapshot that is not beyond the log's end, and the offset it stands for. Those beyond
 /// are removed.
 pub(super) fn load_producers(
@@ -248,21 +323,8 @@ pub(super) fn load_producers(
     log_start: Offset,
     log_end: Offset,
 ) -> io::Result<(ProducerStateManager, Offset)> {
-    let mut offsets: Vec<Offset> = storage
-        .list(dir)?
-        .iter()
-        .filter_map(|entry| {
-            entry
-                .name
-                .strip_suffix(".snapshot")?
-                .parse()
-                .ok()
-                .map(Offset)
-        })
-        .collect();
-    offsets.sort();
-    for offset in offsets.into_iter().rev() {
-        let path = dir.join(file_name(offset, ".snapshot"));
+    for offset in snapshots(storage, dir)?.into_iter().rev() {
+        let path = snapshot_path(dir, offset);
         if offset > log_end {
             remove_files(storage, &[path])?;
             continue;

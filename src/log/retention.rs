@@ -1,7 +1,7 @@
 //! What may go: segments beyond a log's age or size, and what DeleteRecords has cut off.
 //!
 //! A segment goes whole, oldest first, and never the active one: a full active segment is rolled first.
-//! Its files are renamed at once and removed after `file.delete.delay.ms`, when nobody reads them any
+//! Its files are renamed at once and removed after `file.delete.delay.ms`, when nobody reads them any more.
 
 use std::io;
 use std::path::PathBuf;
@@ -102,14 +102,22 @@ impl PartitionLog {
         }
         let storage = Arc::clone(&self.storage);
         let mut count = 0;
+        let last = self.segments.len().saturating_sub(1);
         while let Some(end) = (count < self.segments.len()).then(|| self.end_of(count)) {
             let Some(segment) = self.segments.get_mut(count) else {
                 break;
             };
-            let largest = segment.largest(&*storage)?;
-            let age = now.0.saturating_sub(largest.timestamp.0);
-            if segment.size() == 0 || end > bound || largest.timestamp.0 < 0 || age <= retention_ms
-            {
+            let empty = segment.size() == 0;
+            if end > bound || (empty && count == last) {
+                break;
+            }
+            let written = if empty {
+                None
+            } else {
+                segment.last_written(&*storage)?
+            };
+            let expired = written.is_some_and(|at| now.0.saturating_sub(at.0) > retention_ms);
+            if !expired && !empty {
                 break;
             }
             count += 1;

@@ -11,6 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use crate::types::TimestampMs;
 
 /// How `Storage::open` treats a name that exists, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,10 @@ pub trait File: Debug + Send + Sync {
     fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()>;
     fn truncate(&self, len: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
+    /// When it was last written to; `None` where nobody keeps count.
+    fn modified(&self) -> io::Result<Option<TimestampMs>> {
+        Ok(None)
+    }
     /// For `sendfile`; `None` where there is no real file below.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
@@ -222,6 +229,12 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn modified(&self) -> io::Result<Option<TimestampMs>> {
+        let modified = self.0.metadata()?.modified()?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).ok().map(TimestampMs))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
