@@ -200,31 +200,31 @@ pub async fn start(
     let bound = bind_listeners(&config).await?;
     let http = bind_http(&config).await?;
     let metrics = Metrics::new(APIS.iter().map(|api| (api.key, api.name)));
-    let metrics = Arc::new(metrics.map_err(|error| BrokerError::Metrics(error.to_string()))?);
-    let readiness = Arc::new(Readiness::default());
+    let shown = HttpState {
+        metrics: Arc::new(metrics.map_err(|error| BrokerError::Metrics(error.to_string()))?),
+        readiness: Arc::default(),
+        log_levels,
+    };
     let (shutdown, _) = watch::channel(false);
     let http = http.map(|socket| {
         let address = socket.local_addr().ok();
-        let state = HttpState {
-            metrics: Arc::clone(&metrics),
-            readiness: Arc::clone(&readiness),
-            log_levels: Arc::clone(&log_levels),
-        };
-        tokio::spawn(crate::net::http::serve(socket, state, shutdown.subscribe()));
+        tokio::spawn(crate::net::http::serve(
+            socket,
+            shown.clone(),
+            shutdown.subscribe(),
+        ));
         address
     });
-    let mut broker = start_node(config, bound, metrics, log_levels, &readiness, shutdown).await?;
+    let mut broker = start_node(config, bound, &shown, shutdown).await?;
     broker.http = http.flatten();
-    readiness.enter(Phase::Ready);
+    shown.readiness.enter(Phase::Ready);
     Ok(broker)
 }
 
 async fn start_node(
     config: BrokerConfig,
     bound: Vec<(BoundListener, TcpListener)>,
-    metrics: Arc<Metrics>,
-    log_levels: Arc<LogLevels>,
-    readiness: &Arc<Readiness>,
+    shown: &HttpState,
     shutdown: watch::Sender<bool>,
 ) -> Result<Broker, BrokerError> {
     let me = NodeId(config.node_id);
@@ -239,7 +239,7 @@ async fn start_node(
         &Default::default(),
     ));
     let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
-    let found = logs.load(&default_config, threads, &readiness.recovery)?;
+    let found = logs.load(&default_config, threads, &shown.readiness.recovery)?;
     let partitions = Arc::new(Partitions::new(me, Arc::new(logs), found));
     let groups = GroupCoordinators::new(me, Arc::clone(&shared_config), Arc::clone(&partitions));
 
@@ -271,8 +271,8 @@ async fn start_node(
         metadata: metadata.clone(),
         partitions,
         groups,
-        metrics,
-        log_levels,
+        metrics: Arc::clone(&shown.metrics),
+        log_levels: Arc::clone(&shown.log_levels),
     }));
     node.metrics.register_collector(Arc::new(NodeCollector {
         node: Arc::downgrade(&node),
@@ -284,7 +284,7 @@ async fn start_node(
         node,
         listeners,
         http: None,
-        readiness: Arc::clone(readiness),
+        readiness: Arc::clone(&shown.readiness),
         metadata,
         shutdown,
         accepting,

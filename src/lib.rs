@@ -19,5 +19,8 @@ pub mod types;
 pub mod zab;
 pub mod zab_log;
 
+#[cfg(test)]
+mod tidy;
+
 /// The Apache Kafka that this broker behaves like.
 pub const KAFKA_VERSION: &str = "4.4.0";

@@ -68,7 +68,11 @@ fn describe(
             }
             Ok(describe::topic(&ctx.node.config(), overrides))
         }
-        ConfigResourceType::Broker if name.is_empty() => Ok(describe::cluster_defaults(overrides)),
+        ConfigResourceType::Broker if name.is_empty() => {
+            let mut entries = describe::cluster_defaults(overrides);
+            add_unknown(&mut entries, overrides, ConfigSource::DynamicDefaultBroker);
+            Ok(entries)
+        }
         ConfigResourceType::Broker => match name.parse::<i32>() {
             Err(_) => Err(invalid(format!(
                 "Broker id must be an integer, but it is: {name}"
@@ -77,7 +81,13 @@ fn describe(
                 "Unexpected broker id, expected {} or empty string, but received {name}",
                 ctx.node.id
             ))),
-            Ok(_) => Ok(describe::broker(&ctx.node.config())),
+            Ok(_) => {
+                let mut entries = describe::broker(&ctx.node.config());
+                add_unknown(&mut entries, overrides, ConfigSource::DynamicBroker);
+                let for_all = image.configs(kind, "");
+                add_unknown(&mut entries, for_all, ConfigSource::DynamicDefaultBroker);
+                Ok(entries)
+            }
         },
         ConfigResourceType::BrokerLogger => {
             let loggers = broker_logger::describe(ctx, name)?;
@@ -91,6 +101,37 @@ fn describe(
             Err(invalid("Group name must not be empty".to_owned()))
         }
         ConfigResourceType::Group => Ok(group::describe(overrides)),
+    }
+}
+
+/// What was set of options that only Kafka has: kept and shown, without effect.
+fn add_unknown(entries: &mut Vec<ConfigEntry>, overrides: &ConfigOverrides, source: ConfigSource) {
+    for (name, value) in overrides {
+        if entries.iter().any(|entry| entry.name == *name) {
+            continue;
+        }
+        // Nothing tells which of them are secrets but their names.
+        let is_sensitive = ["password", "jaas.config", "secret", "certificate", ".key"]
+            .iter()
+            .any(|secret| name.contains(secret));
+        entries.push(ConfigEntry {
+            name: name.clone(),
+            value: Some(value.clone()),
+            source,
+            is_sensitive,
+            read_only: false,
+            config_type: if is_sensitive {
+                ConfigType::Password
+            } else {
+                ConfigType::String
+            },
+            documentation: "",
+            synonyms: vec![ConfigSynonym {
+                name: name.clone(),
+                value: Some(value.clone()),
+                source,
+            }],
+        });
     }
 }
 
@@ -224,6 +265,33 @@ mod tests {
         assert_eq!(full.len(), 1);
         assert_eq!(full[0].synonyms[0].value, None);
         assert_eq!(full[0].documentation.as_deref(), Some("what it is"));
+    }
+
+    #[test]
+    fn what_only_kafka_knows_is_shown_too_but_no_secret() {
+        let mut entries = vec![entry("known", false)];
+        let overrides = [
+            ("known", "1"),
+            ("log.cleaner.io.buffer.size", "2"),
+            ("ssl.key.password", "3"),
+        ];
+        let overrides = overrides.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        add_unknown(&mut entries, &overrides.into(), ConfigSource::DynamicBroker);
+        let request = DescribeConfigsRequest::default();
+        let all = DescribeConfigsResource::default().with_configuration_keys(None);
+        let told = shown(entries, &all, &request);
+        let told: Vec<_> = told
+            .iter()
+            .map(|c| (c.name.as_str(), c.value.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("known", Some("v")),
+                ("log.cleaner.io.buffer.size", Some("2")),
+                ("ssl.key.password", None),
+            ]
+        );
     }
 
     #[test]

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 use super::RequestContext;
-use super::group_text::{check_group, shared};
+use super::group_text::{check_group, shared, wire};
 use crate::error::ErrorCode;
 use crate::group::command::{OffsetDelete, OffsetDeleteReply, Reply, Request};
 use crate::security::{Operation, ResourceType};
@@ -25,66 +26,75 @@ pub(super) async fn handle(
     if let Err(error) = check_group(&ctx, Operation::Delete, &group_id) {
         return OffsetDeleteResponse::default().with_error_code(error.code());
     }
-    let checked = check(&ctx, &request);
+    let mut refused = Answers::new();
+    let topics = request
+        .topics
+        .iter()
+        .map(|topic| (shared(&topic.name), check(&ctx, topic, &mut refused)))
+        .filter(|(_, partitions)| !partitions.is_empty())
+        .collect();
     let delete = Request::OffsetDelete(OffsetDelete {
         group_id: group_id.clone(),
-        topics: checked
-            .iter()
-            .map(|(topic, partitions)| {
-                let good = partitions.iter().filter(|(_, error)| error.is_none());
-                (topic.clone(), good.map(|(index, _)| *index).collect())
-            })
-            .filter(|(_, partitions): &(_, Vec<i32>)| !partitions.is_empty())
-            .collect(),
+        topics,
     });
     match ctx.node.groups.request(&group_id, delete).await {
-        Reply::OffsetDelete(reply) => answer(checked, &reply),
+        Reply::OffsetDelete(reply) => answer(refused, reply),
         _ => OffsetDeleteResponse::default().with_error_code(ErrorCode::UnknownServerError.code()),
     }
 }
 
-/// The partitions of a topic, with what is wrong with them before the group is asked.
-type Checked = Vec<(Arc<str>, Vec<(i32, Option<ErrorCode>)>)>;
+/// The answered partitions of each topic, once a topic.
+type Answers = Vec<(Arc<str>, Vec<(i32, ErrorCode)>)>;
 
-fn check(ctx: &RequestContext, request: &OffsetDeleteRequest) -> Checked {
+/// What of a topic may go to the group; what may not is answered.
+fn check(
+    ctx: &RequestContext,
+    topic: &OffsetDeleteRequestTopic,
+    refused: &mut Answers,
+) -> Vec<i32> {
     let image = ctx.node.metadata();
-    let topics = request.topics.iter().map(|topic| {
-        let allowed = ctx.authorize(Operation::Read, ResourceType::Topic, &topic.name);
-        let partitions = topic.partitions.iter().map(|partition| {
-            let index = partition.partition_index;
-            let known = image.partition(&topic.name, PartitionId(index)).is_some();
-            let error = match (allowed, known) {
-                (false, _) => Some(ErrorCode::TopicAuthorizationFailed),
-                (true, false) => Some(ErrorCode::UnknownTopicOrPartition),
-                (true, true) => None,
-            };
-            (index, error)
-        });
-        (shared(&topic.name), partitions.collect())
-    });
-    topics.collect()
+    let allowed = ctx.authorize(Operation::Read, ResourceType::Topic, &topic.name);
+    let mut good = Vec::with_capacity(topic.partitions.len());
+    for partition in &topic.partitions {
+        let index = partition.partition_index;
+        let error = match image.partition(&topic.name, PartitionId(index)) {
+            _ if !allowed => ErrorCode::TopicAuthorizationFailed,
+            None => ErrorCode::UnknownTopicOrPartition,
+            Some(_) => {
+                good.push(index);
+                continue;
+            }
+        };
+        merge(refused, shared(&topic.name), vec![(index, error)]);
+    }
+    good
 }
 
-fn answer(checked: Checked, reply: &OffsetDeleteReply) -> OffsetDeleteResponse {
+fn merge(answers: &mut Answers, topic: Arc<str>, partitions: Vec<(i32, ErrorCode)>) {
+    match answers.iter_mut().find(|(name, _)| *name == topic) {
+        Some((_, answered)) => answered.extend(partitions),
+        None => answers.push((topic, partitions)),
+    }
+}
+
+/// As Kafka orders it: first what was refused here, then what the group says. The group's error is the whole
+/// answer.
+fn answer(refused: Answers, reply: OffsetDeleteReply) -> OffsetDeleteResponse {
     if reply.error.is_error() {
         return OffsetDeleteResponse::default().with_error_code(reply.error.code());
     }
-    // In the order they were sent in.
-    let mut answered = reply
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|(_, error)| *error));
-    let topics = checked.into_iter().map(|(topic, partitions)| {
+    let mut answers = refused;
+    for topic in reply.topics {
+        merge(&mut answers, topic.name, topic.partitions);
+    }
+    let topics = answers.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, error)| {
-            let error = error
-                .or_else(|| answered.next())
-                .unwrap_or(ErrorCode::UnknownServerError);
             OffsetDeleteResponsePartition::default()
                 .with_partition_index(index)
                 .with_error_code(error.code())
         });
         OffsetDeleteResponseTopic::default()
-            .with_name(super::group_text::wire(&topic).into())
+            .with_name(wire(&name).into())
             .with_partitions(partitions.collect())
     });
     OffsetDeleteResponse::default().with_topics(topics.collect())
@@ -96,43 +106,36 @@ mod tests {
     use crate::group::command::OffsetDeleteTopicReply;
 
     #[test]
-    fn what_was_wrong_before_and_after_comes_in_the_order_of_the_request() {
-        let checked: Checked = vec![
-            (
-                "t".into(),
-                vec![
-                    (0, None),
-                    (9, Some(ErrorCode::UnknownTopicOrPartition)),
-                    (1, None),
-                ],
-            ),
-            ("u".into(), vec![(0, None)]),
-        ];
+    fn errors_of_this_broker_come_before_those_of_the_group_topic_by_topic() {
+        let mut refused = Answers::new();
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        merge(&mut refused, "u".into(), vec![(9, unknown)]);
+        let topic = |name: &str, partitions| OffsetDeleteTopicReply {
+            name: name.into(),
+            partitions,
+        };
         let reply = OffsetDeleteReply {
             error: ErrorCode::None,
             topics: vec![
-                OffsetDeleteTopicReply {
-                    name: "t".into(),
-                    partitions: vec![(0, ErrorCode::None), (1, ErrorCode::None)],
-                },
-                OffsetDeleteTopicReply {
-                    name: "u".into(),
-                    partitions: vec![(0, ErrorCode::GroupSubscribedToTopic)],
-                },
+                topic("t", vec![(0, ErrorCode::GroupSubscribedToTopic)]),
+                topic("u", vec![(1, ErrorCode::None)]),
             ],
         };
-        let response = answer(checked.clone(), &reply);
-        let errors: Vec<i16> = response
+        let response = answer(refused.clone(), reply);
+        let answered: Vec<(&str, i32, i16)> = response
             .topics
             .iter()
-            .flat_map(|topic| topic.partitions.iter().map(|p| p.error_code))
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter();
+                partitions.map(|one| (topic.name.as_str(), one.partition_index, one.error_code))
+            })
             .collect();
-        assert_eq!(errors, [0, 3, 0, 86]);
+        assert_eq!(answered, [("u", 9, 3), ("u", 1, 0), ("t", 0, 86)]);
         let failed = OffsetDeleteReply {
             error: ErrorCode::NonEmptyGroup,
             topics: Vec::new(),
         };
-        let response = answer(checked, &failed);
+        let response = answer(refused, failed);
         assert_eq!((response.error_code, response.topics.len()), (68, 0));
     }
 }
