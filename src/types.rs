@@ -125,6 +125,13 @@ impl Zxid {
     }
 }
 
+/// As ZAB's logs and tools write it.
+impl fmt::LowerHex for Zxid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
 /// A topic's unique id (KIP-516). The zero id means «none» on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TopicId(pub Uuid);

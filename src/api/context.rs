@@ -6,10 +6,6 @@ use std::sync::Arc;
 use crate::runtime::Node;
 use crate::security::{Operation, Principal, ResourceType};
 
-/// A listener as the broker knows it, by its place in `listeners`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub usize);
-
 /// Lives as long as its request.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
@@ -21,7 +17,8 @@ pub struct RequestContext {
     pub client_id: Option<Arc<str>>,
     pub client_host: IpAddr,
     pub principal: Principal,
-    pub listener: ListenerId,
+    /// The name of the listener it came by: replies point to what is reachable there.
+    pub listener: Arc<str>,
 }
 
 impl RequestContext {

@@ -4,21 +4,28 @@
 //! file beside this one and one row here. A handler is an async function; whatever it does before
 //! it first waits is done in the order in which its connection's requests came.
 
+mod broker_logger;
+mod config_changes;
 mod context;
+mod group_text;
+mod partition_view;
 mod response;
+mod submit;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
+use crate::error::ErrorCode;
+use crate::metrics::Metrics;
 use crate::protocol::frame::encode_response;
 use crate::protocol::guard::{self, GuardError};
-use crate::protocol::header::RequestHeader;
-use crate::protocol::messages;
+use crate::protocol::schema;
 
-pub use context::{ListenerId, RequestContext};
+pub use context::RequestContext;
 pub use response::{FileRange, Response, ResponsePart};
 
 /// A request being served. `Ok(None)` is a request that wants no reply (`acks=0`).
@@ -43,6 +50,9 @@ pub enum RequestError {
         version: i16,
         reason: String,
     },
+    /// `acks=0` wants no reply: closing the connection is the only word there is.
+    #[error("an append with acks=0 was refused: {0}")]
+    UnansweredProduce(ErrorCode),
     #[error("API key {key} is not served")]
     UnknownApi { key: i16 },
     #[error("{api} v{version} is not served")]
@@ -55,6 +65,11 @@ pub struct Api {
     pub name: &'static str,
     pub min_version: i16,
     pub max_version: i16,
+    /// What `ApiVersions` says: lower than what is served only for Produce, where an old librdkafka
+    /// looks for version 0.
+    pub advertised_min_version: i16,
+    /// The body passes the guard before it is decoded.
+    guarded: bool,
     /// The next request of the connection may start while this one waits (for replicas and the
     /// disk): its effects are already ordered.
     pub overlaps: bool,
@@ -79,14 +94,19 @@ macro_rules! row {
             name: stringify!($name),
             min_version: $min,
             max_version: $max,
+            advertised_min_version: $min,
+            guarded: true,
             overlaps: false,
             serve: |ctx, body| {
                 Box::pin(async move {
                     const NAME: &str = stringify!($name);
                     let (version, correlation_id) = (ctx.version, ctx.correlation_id);
+                    let metrics = Arc::clone(&ctx.node.metrics);
                     let request = decode(NAME, version, body)?;
                     let response = $module::handle(ctx, request).await;
-                    encode(NAME, $key, version, correlation_id, &response).map(Some)
+                    let frame = encode(NAME, $key, version, correlation_id, &response)?;
+                    count_errors(&metrics, $key, version, &frame);
+                    Ok(Some(frame.into()))
                 })
             },
         }
@@ -104,6 +124,8 @@ macro_rules! row {
             name: stringify!($name),
             min_version: $min,
             max_version: $max,
+            advertised_min_version: if $overlaps { 0 } else { $min },
+            guarded: false,
             overlaps: $overlaps,
             serve: |ctx, body| Box::pin($module::handle(ctx, body)),
         }
@@ -122,7 +144,35 @@ macro_rules! apis {
 }
 
 apis! {
+    0 Produce 3..=13 produce: overlapping bytes;
+    1 Fetch 4..=18 fetch: bytes;
+    2 ListOffsets 1..=11 list_offsets: message;
+    3 Metadata 0..=13 metadata: message;
+    8 OffsetCommit 2..=10 offset_commit: message;
+    9 OffsetFetch 1..=10 offset_fetch: message;
+    10 FindCoordinator 0..=6 find_coordinator: message;
+    11 JoinGroup 0..=9 join_group: message;
+    12 Heartbeat 0..=4 heartbeat: message;
+    13 LeaveGroup 0..=5 leave_group: message;
+    14 SyncGroup 0..=5 sync_group: message;
+    15 DescribeGroups 0..=6 describe_groups: message;
+    16 ListGroups 0..=5 list_groups: message;
     18 ApiVersions 0..=5 api_versions: message;
+    19 CreateTopics 2..=7 create_topics: message;
+    20 DeleteTopics 1..=6 delete_topics: message;
+    21 DeleteRecords 0..=2 delete_records: message;
+    22 InitProducerId 0..=5 init_producer_id: message;
+    23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
+    32 DescribeConfigs 1..=4 describe_configs: message;
+    33 AlterConfigs 0..=2 alter_configs: message;
+    35 DescribeLogDirs 1..=5 describe_log_dirs: message;
+    37 CreatePartitions 0..=3 create_partitions: message;
+    42 DeleteGroups 0..=3 delete_groups: message;
+    44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: message;
+    47 OffsetDelete 0..=0 offset_delete: message;
+    60 DescribeCluster 0..=2 describe_cluster: message;
+    74 ListConfigResources 0..=1 list_config_resources: message;
+    75 DescribeTopicPartitions 0..=0 describe_topic_partitions: message;
 }
 
 /// The row of an API key, or `None` when it is not served.
@@ -139,10 +189,12 @@ pub fn start(
     ctx: RequestContext,
     body: Bytes,
 ) -> Result<(&'static Api, ServedRequest), RequestError> {
-    let api = find(key).ok_or(RequestError::UnknownApi { key })?;
+    let (Some(api), Some(schema)) = (find(key), schema::api(key)) else {
+        return Err(RequestError::UnknownApi { key });
+    };
     let version = ctx.version;
     if !(api.min_version..=api.max_version).contains(&version) {
-        if key == ApiKey::ApiVersions as i16 {
+        if key == api_versions::KEY {
             return Ok((api, Box::pin(api_versions::answer_newer(ctx))));
         }
         return Err(RequestError::UnsupportedVersion {
@@ -150,11 +202,18 @@ pub fn start(
             version,
         });
     }
-    guard::check(key, version, &body)?;
+    // Produce and Fetch are read by hand, with the same care.
+    if api.guarded {
+        guard::check(&schema.request, version, &body)?;
+    }
     Ok((api, (api.serve)(ctx, body)))
 }
 
-fn decode<M: Decodable>(api: &'static str, version: i16, mut body: Bytes) -> Result<M, RequestError> {
+fn decode<M: Decodable>(
+    api: &'static str,
+    version: i16,
+    mut body: Bytes,
+) -> Result<M, RequestError> {
     M::decode(&mut body, version).map_err(|error| RequestError::Decode {
         api,
         version,
@@ -168,13 +227,37 @@ fn encode<M: Encodable>(
     version: i16,
     correlation_id: i32,
     response: &M,
-) -> Result<Response, RequestError> {
-    let header_version = RequestHeader::response_header_version(key, version);
+) -> Result<Bytes, RequestError> {
+    let header_version = schema::api(key).map_or(0, |api| api.response_header_version(version));
     encode_response(correlation_id, header_version, response, version)
-        .map(|frame| frame.freeze().into())
+        .map(BytesMut::freeze)
         .map_err(|error| RequestError::Encode {
             api,
             version,
             reason: error.to_string(),
         })
 }
+
+/// Counts the error codes of a reply, wherever in it they stand: the schema table knows.
+fn count_errors(metrics: &Metrics, key: i16, version: i16, frame: &Bytes) {
+    let Some(schema) = schema::api(key) else {
+        return;
+    };
+    let header = 4 + if schema.response_header_version(version) == 0 {
+        4
+    } else {
+        5
+    };
+    let body = frame.get(header..).unwrap_or_default();
+    guard::error_codes(&schema.response, version, body, &mut |code| {
+        if code != 0 {
+            let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+            metrics.replied_error(key, code);
+        }
+    });
+}
+
+#[cfg(test)]
+mod admin_tests;
+#[cfg(test)]
+mod testing;

@@ -11,6 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use crate::types::TimestampMs;
 
 /// How `Storage::open` treats a name that exists, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,21 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Holds a file against other processes until the value is dropped; `None` when another has it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+    /// Of the file system that a directory lies on.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// Whatever keeps a lock.
+pub type Lock = Box<dyn std::any::Any + Send + Sync>;
+
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What this process may still use.
+    pub usable: u64,
 }
 
 /// An open file. It stays readable after its name is gone.
@@ -58,6 +76,10 @@ pub trait File: Debug + Send + Sync {
     fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()>;
     fn truncate(&self, len: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
+    /// When it was last written to; `None` where nobody keeps count.
+    fn modified(&self) -> io::Result<Option<TimestampMs>> {
+        Ok(None)
+    }
     /// For `sendfile`; `None` where there is no real file below.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
@@ -153,6 +175,27 @@ impl Storage for RealStorage {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(Space {
+            total: stat.f_frsize * stat.f_blocks,
+            usable: stat.f_frsize * stat.f_bavail,
+        })
+    }
 }
 
 impl File for RealFile {
@@ -186,6 +229,12 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn modified(&self) -> io::Result<Option<TimestampMs>> {
+        let modified = self.0.metadata()?.modified()?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).ok().map(TimestampMs))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -15,8 +15,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::transport::{Outbox, Transport};
-use crate::api::{self, Api, ListenerId, RequestContext, RequestError, Response, ServedRequest};
-use crate::protocol::header::{self, RequestHeader};
+use crate::api::{self, Api, RequestContext, RequestError, Response, ServedRequest};
+use crate::protocol::frame;
+use crate::protocol::header::{HeaderError, RequestHeader};
 use crate::runtime::Node;
 use crate::security::Principal;
 
@@ -48,7 +49,7 @@ pub(crate) enum Closed {
         sent: Option<&'static str>,
     },
     #[error("the request header cannot be read: {0}")]
-    Header(#[from] header::HeaderError),
+    Header(#[from] HeaderError),
     #[error("{0}")]
     Request(#[from] RequestError),
 }
@@ -72,9 +73,7 @@ impl Closed {
     pub(crate) fn is_bad_input(&self) -> bool {
         matches!(
             self,
-            Closed::Frame { .. }
-                | Closed::Header(_)
-                | Closed::Request(_)
+            Closed::Frame { .. } | Closed::Header(_) | Closed::Request(_)
         )
     }
 }
@@ -103,7 +102,7 @@ pub(crate) struct Limits {
 pub(crate) struct Connection {
     node: Arc<Node>,
     transport: Transport,
-    listener: ListenerId,
+    listener: Arc<str>,
     principal: Principal,
     limits: Limits,
     inbox: BytesMut,
@@ -116,7 +115,7 @@ impl Connection {
     pub(crate) fn new(
         node: Arc<Node>,
         transport: Transport,
-        listener: ListenerId,
+        listener: Arc<str>,
         limits: Limits,
     ) -> Self {
         Self {
@@ -198,9 +197,10 @@ impl Connection {
 
     fn may_start(&self) -> bool {
         self.in_flight.len() < self.limits.pipelined_requests
-            && self.in_flight.back().is_none_or(|last| {
-                last.api.overlaps || matches!(last.state, State::Finished(_))
-            })
+            && self
+                .in_flight
+                .back()
+                .is_none_or(|last| last.api.overlaps || matches!(last.state, State::Finished(_)))
     }
 
     async fn start_what_is_here(&mut self) -> Result<(), Closed> {
@@ -208,7 +208,7 @@ impl Connection {
             let Some(frame) = self.next_frame()? else {
                 break;
             };
-            let (header, body) = header::parse(frame)?;
+            let (header, body) = RequestHeader::parse(frame)?;
             self.start(header, body).await?;
         }
         Ok(())
@@ -244,7 +244,7 @@ impl Connection {
             client_id: self.last_client_id.clone(),
             client_host: self.transport.peer.ip(),
             principal: self.principal.clone(),
-            listener: self.listener,
+            listener: Arc::clone(&self.listener),
         }
     }
 
@@ -297,7 +297,7 @@ impl Connection {
                 } else {
                     "larger than socket.request.max.bytes"
                 },
-                sent: header::sniff(&self.inbox),
+                sent: frame::sniff(&self.inbox),
             });
         }
         let len = len as usize;

@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 
 use super::connection::{Closed, Connection, Limits};
 use super::transport::Transport;
-use crate::api::ListenerId;
 use crate::config::BrokerConfig;
 use crate::runtime::Node;
 
@@ -35,7 +34,11 @@ struct Admission {
 }
 
 impl ConnectionCounts {
-    fn admit(self: &Arc<Self>, ip: IpAddr, config: &BrokerConfig) -> Result<Admission, &'static str> {
+    fn admit(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        config: &BrokerConfig,
+    ) -> Result<Admission, &'static str> {
         let limit = usize::try_from(config.max_connections).unwrap_or(0);
         let per_ip = config
             .max_connections_per_ip_overrides
@@ -95,7 +98,8 @@ pub(crate) fn bind(address: SocketAddr, config: &BrokerConfig) -> std::io::Resul
 
 /// One listener: accepts until shutdown, then waits for its connections to finish.
 pub(crate) struct Listener {
-    pub(crate) id: ListenerId,
+    /// As `listeners` names it.
+    pub(crate) name: Arc<str>,
     pub(crate) socket: TcpListener,
     pub(crate) node: Arc<Node>,
     pub(crate) counts: Arc<ConnectionCounts>,
@@ -160,7 +164,8 @@ impl Listener {
         };
         let node = Arc::clone(&self.node);
         let transport = Transport::new(stream, peer);
-        let connection = Connection::new(Arc::clone(&node), transport, self.id, limits);
+        let connection =
+            Connection::new(Arc::clone(&node), transport, Arc::clone(&self.name), limits);
         let shutdown = shutdown.clone();
         node.metrics.connection_opened();
         connections.spawn(async move {

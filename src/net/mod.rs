@@ -1,5 +1,6 @@
 //! Sockets: the Kafka listeners and the HTTP endpoint.
 
 mod connection;
+pub(crate) mod http;
 pub(crate) mod listener;
 mod transport;

@@ -16,7 +16,9 @@ use super::fetch_waiter::FetchWaiter;
 use super::flusher::Flusher;
 use crate::config::TopicConfig;
 use crate::error::ErrorCode;
-use crate::log::{AppendError, AppendInfo, AppendOrigin, FetchedSlice, LogConfig, PartitionLog, ReadError};
+use crate::log::{
+    AppendError, AppendInfo, AppendOrigin, FetchedSlice, LogConfig, PartitionLog, ReadError,
+};
 use crate::replication::high_watermark::{self, ReplicaProgress};
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, TimestampMs, TopicId};
 
@@ -308,6 +310,12 @@ impl Partition {
         look(&mut self.state.lock().log)
     }
 
+    pub fn count_failed_produce(&self) {
+        self.counters
+            .failed_produces
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn leader_epoch(&self) -> Result<LeaderEpoch, ErrorCode> {
         self.state.lock().leading_epoch()
     }
@@ -335,11 +343,11 @@ impl Partition {
             state.flushing_bytes = state.appended_bytes;
             state.log.begin_flush()
         };
-        let Some(work) = work else {
-            return;
+        let (up_to, result) = match work {
+            Ok(None) => return,
+            Ok(Some(work)) => (work.up_to, work.run()),
+            Err(error) => (Offset::ZERO, Err(error)),
         };
-        let up_to = work.up_to;
-        let result = work.run();
         let mut state = self.state.lock();
         match result {
             Ok(()) => {
@@ -353,9 +361,22 @@ impl Partition {
         }
     }
 
-    /// Flushes everything now, for a clean shutdown.
-    pub fn flush_now(self: &Arc<Self>) {
+    /// Renames the segments that retention lets go.
+    pub fn delete_old_segments(
+        &self,
+        now: TimestampMs,
+    ) -> std::io::Result<Option<crate::log::DoomedFiles>> {
+        let mut state = self.state.lock();
+        let bound = state.high_watermark;
+        state.log.delete_old_segments(bound, now)
+    }
+
+    /// For a clean shutdown: everything is flushed, and the directory says so.
+    pub fn close_clean(self: &Arc<Self>) -> std::io::Result<()> {
         self.flush();
+        let mut state = self.state.lock();
+        state.close(ErrorCode::NotLeaderOrFollower);
+        state.log.close_clean()
     }
 
     /// Takes the log away for good; whoever waits is told `code`.

@@ -1,0 +1,17 @@
+//! Real Kafka clients against a real broker: the harness behind `tests/compat.rs`.
+//!
+//! The scenarios are written once, here; a client takes part through a driver in its own language under `clients/`
+//! that answers the operations of README.md. What a scenario means is in README.md too.
+
+pub mod binary;
+pub mod broker;
+pub mod client;
+pub mod corpus;
+pub mod driver;
+pub mod kcat;
+pub mod paths;
+pub mod prepare;
+pub mod scenarios;
+pub mod tools;
+pub mod wait;
+pub mod wire;

@@ -1,0 +1,287 @@
+//! Reads the options: a TOML file, then `key=value` words. Every error is one line that names the key.
+
+use std::path::{Path, PathBuf};
+
+use super::broker_options::BROKER_OPTIONS;
+use super::options::InvalidConfig;
+use super::{BrokerConfig, Origin};
+
+/// Kafka's broker options that are not here, so that who brings a Kafka file is told so.
+const KAFKA_ONLY: &str = include_str!("kafka_only_options.txt");
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {error}", .path.display())]
+    Read {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{}: {error}", .path.display())]
+    Toml { path: PathBuf, error: String },
+    #[error("{key}: {reason}")]
+    Option { key: String, reason: String },
+    #[error("--set {0}: expected key=value")]
+    NotAPair(String),
+}
+
+/// The options of a file, if there is one, and of the command line.
+pub fn load(file: Option<&Path>, set: &[String]) -> Result<BrokerConfig, ConfigError> {
+    let mut config = BrokerConfig::default();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.lines().count().max(1));
+            ConfigError::Toml {
+                path: path.to_owned(),
+                error: format!("line {line}: {}", error.message()),
+            }
+        })?;
+        let mut pairs = Vec::new();
+        flatten("", &table, &mut pairs)?;
+        for (key, value) in pairs {
+            apply(&mut config, &key, &value, Origin::File)?;
+        }
+    }
+    for pair in set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| ConfigError::NotAPair(pair.clone()))?;
+        apply(&mut config, key.trim(), value, Origin::CommandLine)?;
+    }
+    check_together(&config)?;
+    Ok(config)
+}
+
+/// `log.dirs = …` makes tables of a dotted key: back to one key.
+fn flatten(
+    prefix: &str,
+    table: &toml::Table,
+    pairs: &mut Vec<(String, String)>,
+) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, pairs)?,
+            toml::Value::Array(items) => {
+                let items = items
+                    .iter()
+                    .map(|item| scalar(&key, item))
+                    .collect::<Result<Vec<_>, _>>()?;
+                pairs.push((key, items.join(",")));
+            }
+            value => pairs.push((key.clone(), scalar(&key, value)?)),
+        }
+    }
+    Ok(())
+}
+
+fn scalar(key: &str, value: &toml::Value) -> Result<String, ConfigError> {
+    match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Float(number) => Ok(number.to_string()),
+        toml::Value::Boolean(yes) => Ok(yes.to_string()),
+        other => Err(ConfigError::Option {
+            key: key.to_owned(),
+            reason: format!("a {} is no value of an option", other.type_str()),
+        }),
+    }
+}
+
+fn apply(
+    config: &mut BrokerConfig,
+    key: &str,
+    value: &str,
+    origin: Origin,
+) -> Result<(), ConfigError> {
+    let refused = |reason: String| ConfigError::Option {
+        key: key.to_owned(),
+        reason,
+    };
+    if super::broker::spec(key).is_none() && key != "log.dir" {
+        return Err(refused(unknown(key)));
+    }
+    config
+        .set_static(key, value, origin)
+        .map_err(|error| match error {
+            InvalidConfig::Value { value, reason, .. } => {
+                refused(format!("invalid value {value:?}: {reason}"))
+            }
+            other => refused(other.to_string()),
+        })
+}
+
+fn unknown(key: &str) -> String {
+    if KAFKA_ONLY.lines().any(|name| name == key) {
+        return "an option of Apache Kafka that dohle does not have".to_owned();
+    }
+    let nearest = BROKER_OPTIONS
+        .iter()
+        .map(|spec| (distance(spec.name, key), spec.name))
+        .min();
+    match nearest {
+        Some((distance, name)) if distance <= key.len().div_ceil(2) => {
+            format!("unknown option (did you mean {name}?)")
+        }
+        _ => "unknown option (dohle config lists them)".to_owned(),
+    }
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut before = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let replaced = before + usize::from(from != *to);
+            before = *cell;
+            *cell = replaced.min(before + 1).min(left + 1);
+            left = *cell;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// What no single option can tell.
+fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
+    let refused = |key: &str, reason: String| {
+        Err(ConfigError::Option {
+            key: key.to_owned(),
+            reason,
+        })
+    };
+    for pair in &config.listener_security_protocol_map {
+        match pair.split_once(':') {
+            Some((_, protocol)) if protocol.eq_ignore_ascii_case("PLAINTEXT") => {}
+            Some((_, protocol)) => {
+                return refused(
+                    "listener.security.protocol.map",
+                    format!("{protocol} is not served yet, only PLAINTEXT"),
+                );
+            }
+            None => {
+                return refused(
+                    "listener.security.protocol.map",
+                    format!("{pair} is not of the form NAME:PROTOCOL"),
+                );
+            }
+        }
+    }
+    for listener in &config.listeners {
+        let secured = ["SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&listener.name.as_str());
+        if secured {
+            return refused(
+                "listeners",
+                format!("{} is not served yet, only PLAINTEXT", listener.name),
+            );
+        }
+    }
+    for advertised in &config.advertised_listeners {
+        if config.listeners.iter().all(|l| l.name != advertised.name) {
+            return refused(
+                "advertised.listeners",
+                format!("{} is not among listeners", advertised.name),
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, set: &[&str]) -> Result<BrokerConfig, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.toml");
+        std::fs::write(&path, text).unwrap();
+        let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
+        load(Some(&path), &set).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_may_be_quoted_nested_or_dotted() {
+        for text in [
+            "\"log.segment.bytes\" = \"2MiB\"",
+            "log.segment.bytes = 2097152",
+            "[log]\nsegment.bytes = \"2MiB\"",
+            "[log.segment]\nbytes = \"2 MiB\"",
+        ] {
+            assert_eq!(
+                load_text(text, &[]).unwrap().log_segment_bytes,
+                2 << 20,
+                "{text}"
+            );
+        }
+        let dirs = load_text("log.dirs = [\"/a\", \"/b\"]", &[])
+            .unwrap()
+            .log_dirs
+            .clone();
+        assert_eq!(dirs, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        let config = load_text("num.partitions = 3", &["num.partitions=4"]).unwrap();
+        assert_eq!(config.num_partitions, 4);
+        assert_eq!(config.origin("num.partitions"), Some(Origin::CommandLine));
+    }
+
+    #[test]
+    fn every_error_is_one_line_that_names_the_key() {
+        let table = [
+            (
+                "num.partition = 3",
+                "num.partition: unknown option (did you mean num.partitions?)",
+            ),
+            (
+                "zookeeper.connect = \"x\"",
+                "zookeeper.connect: unknown option (dohle config lists them)",
+            ),
+            (
+                "ssl.keystore.location = \"x\"",
+                "ssl.keystore.location: an option of Apache Kafka that dohle does not have",
+            ),
+            (
+                "num.partitions = 0",
+                "num.partitions: invalid value \"0\": Value must be at least 1",
+            ),
+            (
+                "num.partitions = \"x\"",
+                "num.partitions: invalid value \"x\": Not a number of type INT",
+            ),
+            (
+                "listeners = \"SSL://:1\"",
+                "listeners: SSL is not served yet, only PLAINTEXT",
+            ),
+            (
+                "advertised.listeners = \"B://a:1\"",
+                "advertised.listeners: B is not among listeners",
+            ),
+            (
+                "num.partitions = 1979-05-27",
+                "num.partitions: a datetime is no value of an option",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(load_text(text, &[]).unwrap_err(), expected);
+        }
+        let error = load_text("a = ", &[]).unwrap_err();
+        assert!(error.contains("line 1") && !error.contains('\n'), "{error}");
+        assert_eq!(
+            load_text("", &["x"]).unwrap_err(),
+            "--set x: expected key=value"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! What the log's tests share: a config, a log in memory, batches to put in it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::storage::{Storage, read_exact_at};
+use super::{AppendInfo, AppendOrigin, LogConfig, OpenLog, PartitionLog, open};
+use crate::config::CleanupPolicy;
+use crate::protocol::compression::Compression;
+use crate::protocol::record_batch::{BatchBuilder, BatchHeader, Batches, Records};
+use crate::types::{LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
+
+pub(crate) const DIR: &str = "/data/t-0";
+
+/// Nothing is due on its own: tests turn on what they are about.
+pub(crate) fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 1 << 30,
+        segment_ms: i64::MAX,
+        segment_jitter_ms: 0,
+        index_interval_bytes: 4096,
+        segment_index_bytes: 10 << 20,
+        retention_ms: -1,
+        retention_bytes: -1,
+        cleanup_policy: CleanupPolicy {
+            delete: true,
+            compact: false,
+        },
+        compression: None,
+        log_append_time: false,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        max_message_bytes: 1 << 20,
+        max_decompressed_bytes: 1 << 30,
+        file_delete_delay_ms: 60_000,
+        flush_messages: i64::MAX,
+    }
+}
+
+pub(crate) fn open_log(config: LogConfig, clean: bool, recovery_point: i64) -> OpenLog {
+    OpenLog {
+        topic_partition: TopicPartition::new("t", 0),
+        topic_id: TopicId::ZERO,
+        config,
+        recovery_point: Offset(recovery_point),
+        log_start: Offset::ZERO,
+        clean,
+    }
+}
+
+/// The log of `t-0`, opened or made.
+pub(crate) fn log(storage: &Arc<dyn Storage>, config: LogConfig) -> PartitionLog {
+    let dir = Path::new(DIR);
+    if !storage.exists(dir) {
+        storage.create_dir_all(dir).unwrap();
+    }
+    open(Arc::clone(storage), dir, open_log(config, true, 0), &|_| {}).unwrap()
+}
+
+/// One batch of records with a timestamp and a value of so many bytes.
+pub(crate) fn batch(timestamp: i64, records: usize, value_bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Offset::ZERO, Compression::None);
+    let value = vec![b'v'; value_bytes];
+    for _ in 0..records {
+        builder.append(TimestampMs(timestamp), None, Some(&value), &[]);
+    }
+    builder.build()
+}
+
+/// At a time that is the largest timestamp of the batch.
+pub(crate) fn append(log: &mut PartitionLog, batch: &[u8]) -> AppendInfo {
+    let now = BatchHeader::parse(batch).unwrap().max_timestamp;
+    log.append_as_leader(batch, LeaderEpoch(0), AppendOrigin::Client, now)
+        .unwrap()
+}
+
+/// The bytes that a read gives.
+pub(crate) fn read_bytes(
+    log: &PartitionLog,
+    start: i64,
+    max_bytes: usize,
+    bound: i64,
+    min_one: bool,
+) -> Vec<u8> {
+    let found = log.read(Offset(start), max_bytes, Offset(bound), min_one);
+    let Some(slice) = found.unwrap() else {
+        return Vec::new();
+    };
+    let mut bytes = vec![0; slice.len as usize];
+    read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
+    bytes
+}
+
+/// Offset, epoch and number of records of every batch from an offset on, segment by segment.
+pub(crate) fn all_batches(log: &PartitionLog, from: i64) -> Vec<(i64, i32, i32)> {
+    let mut found = Vec::new();
+    let mut at = from;
+    let end = log.log_end_offset().0;
+    while at < end {
+        let bytes = read_bytes(log, at, usize::MAX, end, true);
+        let mut next = at;
+        for batch in Batches::new(&bytes) {
+            let (header, bytes) = batch.unwrap();
+            assert!(crate::protocol::record_batch::verify_crc(bytes));
+            assert_eq!(
+                Records::new(bytes, 1 << 20).unwrap().iter().count() as i32,
+                header.records_count
+            );
+            found.push((
+                header.base_offset.0,
+                header.leader_epoch.0,
+                header.records_count,
+            ));
+            next = header.next_offset().0;
+        }
+        assert!(next > at, "nothing at {at}");
+        at = next;
+    }
+    found
+}

@@ -1,0 +1,39 @@
+//! The messages the codec crate lacks. Generated from `schema/messages.txt`: `DOHLE_BLESS=1 cargo test`
+//! writes this folder anew.
+
+pub mod list_offsets_request;
+pub mod list_offsets_response;
+pub mod offset_commit_request;
+pub mod offset_commit_response;
+pub mod offset_fetch_request;
+pub mod offset_fetch_response;
+pub mod api_versions_request;
+pub mod api_versions_response;
+pub mod write_txn_markers_request;
+pub mod write_txn_markers_response;
+pub mod txn_offset_commit_request;
+pub mod txn_offset_commit_response;
+pub mod describe_log_dirs_request;
+pub mod describe_log_dirs_response;
+pub mod delete_groups_request;
+pub mod delete_groups_response;
+pub mod share_fetch_request;
+pub mod share_fetch_response;
+pub mod share_acknowledge_request;
+pub mod share_acknowledge_response;
+pub mod add_raft_voter_request;
+pub mod add_raft_voter_response;
+pub mod write_share_group_state_request;
+pub mod write_share_group_state_response;
+pub mod read_share_group_state_summary_request;
+pub mod read_share_group_state_summary_response;
+pub mod streams_group_heartbeat_request;
+pub mod streams_group_heartbeat_response;
+pub mod streams_group_describe_request;
+pub mod streams_group_describe_response;
+pub mod describe_share_group_offsets_request;
+pub mod describe_share_group_offsets_response;
+pub mod streams_group_topology_description_update_request;
+pub mod streams_group_topology_description_update_response;
+pub mod unregister_controller_request;
+pub mod unregister_controller_response;

@@ -1,0 +1,194 @@
+//! ReadShareGroupStateSummaryResponse, versions 0 to 1.
+//!
+//! Generated from `schema/messages.txt`: `DOHLE_BLESS=1 cargo test` writes it anew.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bytes::Bytes;
+use kafka_protocol::protocol::buf::{ByteBuf, ByteBufMut};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, StrBytes, VersionRange};
+use uuid::Uuid;
+
+use crate::protocol::messages::wire::{self, Count, Out, Sink};
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReadShareGroupStateSummaryResponse {
+    /// Versions 0 to 1.
+    pub results: Vec<ReadStateSummaryResult>,
+    pub unknown_tagged_fields: BTreeMap<i32, Bytes>,
+}
+
+impl ReadShareGroupStateSummaryResponse {
+    fn write<S: Sink>(&self, out: &mut S, version: i16) -> Result<()> {
+        let flexible = true;
+        out.array(Some(&self.results), flexible, |out, it| it.write(out, version))?;
+        if flexible {
+            out.varint(self.unknown_tagged_fields.len() as u32);
+            for (tag, value) in &self.unknown_tagged_fields {
+                out.tagged(*tag as u32, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read<B: ByteBuf>(input: &mut B, version: i16) -> Result<Self> {
+        let flexible = true;
+        let mut this = Self::default();
+        this.results = wire::some(wire::array(input, flexible, |input| ReadStateSummaryResult::read(input, version))?)?;
+        if flexible {
+            for _ in 0..wire::varint(input)? {
+                let (tag, value) = wire::tagged(input)?;
+                this.unknown_tagged_fields.insert(tag as i32, value);
+            }
+        }
+        Ok(this)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReadStateSummaryResult {
+    /// Versions 0 to 1.
+    pub topic_id: Uuid,
+    /// Versions 0 to 1.
+    pub partitions: Vec<PartitionResult>,
+    pub unknown_tagged_fields: BTreeMap<i32, Bytes>,
+}
+
+impl ReadStateSummaryResult {
+    fn write<S: Sink>(&self, out: &mut S, version: i16) -> Result<()> {
+        let flexible = true;
+        out.put(self.topic_id.as_bytes());
+        out.array(Some(&self.partitions), flexible, |out, it| it.write(out, version))?;
+        if flexible {
+            out.varint(self.unknown_tagged_fields.len() as u32);
+            for (tag, value) in &self.unknown_tagged_fields {
+                out.tagged(*tag as u32, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read<B: ByteBuf>(input: &mut B, version: i16) -> Result<Self> {
+        let flexible = true;
+        let mut this = Self::default();
+        this.topic_id = wire::uuid(input)?;
+        this.partitions = wire::some(wire::array(input, flexible, |input| PartitionResult::read(input, version))?)?;
+        if flexible {
+            for _ in 0..wire::varint(input)? {
+                let (tag, value) = wire::tagged(input)?;
+                this.unknown_tagged_fields.insert(tag as i32, value);
+            }
+        }
+        Ok(this)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionResult {
+    /// Versions 0 to 1.
+    pub partition: i32,
+    /// Versions 0 to 1.
+    pub error_code: i16,
+    /// Versions 0 to 1; may be null.
+    pub error_message: Option<StrBytes>,
+    /// Versions 0 to 1.
+    pub state_epoch: i32,
+    /// Versions 0 to 1.
+    pub leader_epoch: i32,
+    /// Versions 0 to 1.
+    pub start_offset: i64,
+    /// Versions 1.
+    pub delivery_complete_count: i32,
+    pub unknown_tagged_fields: BTreeMap<i32, Bytes>,
+}
+
+impl Default for PartitionResult {
+    fn default() -> Self {
+        Self {
+            partition: Default::default(),
+            error_code: Default::default(),
+            error_message: None,
+            state_epoch: Default::default(),
+            leader_epoch: Default::default(),
+            start_offset: Default::default(),
+            delivery_complete_count: -1,
+            unknown_tagged_fields: BTreeMap::new(),
+        }
+    }
+}
+
+impl PartitionResult {
+    fn write<S: Sink>(&self, out: &mut S, version: i16) -> Result<()> {
+        let flexible = true;
+        out.put(&self.partition.to_be_bytes());
+        out.put(&self.error_code.to_be_bytes());
+        out.string(self.error_message.as_ref(), flexible)?;
+        out.put(&self.state_epoch.to_be_bytes());
+        out.put(&self.leader_epoch.to_be_bytes());
+        out.put(&self.start_offset.to_be_bytes());
+        if version >= 1 {
+            out.put(&self.delivery_complete_count.to_be_bytes());
+        }
+        if flexible {
+            out.varint(self.unknown_tagged_fields.len() as u32);
+            for (tag, value) in &self.unknown_tagged_fields {
+                out.tagged(*tag as u32, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read<B: ByteBuf>(input: &mut B, version: i16) -> Result<Self> {
+        let flexible = true;
+        let mut this = Self::default();
+        this.partition = wire::int32(input)?;
+        this.error_code = wire::int16(input)?;
+        this.error_message = wire::string(input, flexible)?;
+        this.state_epoch = wire::int32(input)?;
+        this.leader_epoch = wire::int32(input)?;
+        this.start_offset = wire::int64(input)?;
+        if version >= 1 {
+            this.delivery_complete_count = wire::int32(input)?;
+        }
+        if flexible {
+            for _ in 0..wire::varint(input)? {
+                let (tag, value) = wire::tagged(input)?;
+                this.unknown_tagged_fields.insert(tag as i32, value);
+            }
+        }
+        Ok(this)
+    }
+}
+
+impl Message for ReadShareGroupStateSummaryResponse {
+    const VERSIONS: VersionRange = VersionRange { min: 0, max: 1 };
+    const DEPRECATED_VERSIONS: Option<VersionRange> = None;
+}
+
+impl Encodable for ReadShareGroupStateSummaryResponse {
+    fn encode<B: ByteBufMut>(&self, buf: &mut B, version: i16) -> Result<()> {
+        wire::check_version("ReadShareGroupStateSummaryResponse", version, 0, 1)?;
+        self.write(&mut Out(buf), version)
+    }
+
+    fn compute_size(&self, version: i16) -> Result<usize> {
+        wire::check_version("ReadShareGroupStateSummaryResponse", version, 0, 1)?;
+        let mut count = Count::default();
+        self.write(&mut count, version)?;
+        Ok(count.0)
+    }
+}
+
+impl Decodable for ReadShareGroupStateSummaryResponse {
+    fn decode<B: ByteBuf>(buf: &mut B, version: i16) -> Result<Self> {
+        wire::check_version("ReadShareGroupStateSummaryResponse", version, 0, 1)?;
+        Self::read(buf, version)
+    }
+}
+
+impl HeaderVersion for ReadShareGroupStateSummaryResponse {
+    fn header_version(_: i16) -> i16 {
+        i16::from(true)
+    }
+}

@@ -1,0 +1,232 @@
+//! What a ZAB peer has on disk: the proposal log in segments, snapshots, and the files
+//! `acceptedEpoch` and `currentEpoch`; all in the directory `zab` of the first log directory.
+//!
+//! Every `persist` is durable when it returns. Proposals that came together are one write and one
+//! `fdatasync`, into space that was written with zeroes before: a flush that does not make the file
+//! grow is cheaper. After an error nothing more is accepted: a flush that failed is never tried
+//! again. Which proposals are committed is not known here.
+
+pub mod recovery;
+pub mod segment;
+pub mod snapshot;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::log::storage::{File, Lock, OpenMode, Storage, write_atomically};
+use crate::types::Zxid;
+use crate::zab::{Proposal, Write};
+
+pub use recovery::{Opened, ZabLogError};
+pub use snapshot::SnapshotWriter;
+
+const ACCEPTED_EPOCH: &str = "acceptedEpoch";
+const CURRENT_EPOCH: &str = "currentEpoch";
+const LOCK: &str = ".lock";
+const LOG_PREFIX: &str = "log.";
+/// A segment that is longer is followed by another.
+const SEGMENT_BYTES: u64 = 16 << 20;
+/// One flush in this many bytes makes a file grow.
+const PREALLOCATED_BYTES: usize = 64 << 10;
+/// An older snapshot stays, with the log behind it, in case the newest cannot be read.
+const KEPT_SNAPSHOTS: usize = 2;
+
+#[derive(Debug)]
+pub struct ZabLog {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    salt: u32,
+    /// Oldest first; the last one is written to.
+    segments: VecDeque<SegmentInfo>,
+    open: Option<OpenSegment>,
+    /// Oldest first.
+    snapshots: VecDeque<Zxid>,
+    bytes_since_snapshot: u64,
+    /// How much is written ahead with zeroes.
+    preallocated: usize,
+    failed: bool,
+    /// Against another process.
+    _lock: Lock,
+}
+
+#[derive(Debug, Clone)]
+struct SegmentInfo {
+    path: PathBuf,
+    last: Zxid,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    file: Arc<dyn File>,
+    salt: u32,
+    /// Where the next batch goes.
+    position: u64,
+    /// Up to where the file was written, with batches or zeroes.
+    written: u64,
+}
+
+impl ZabLog {
+    /// All of it, in order; durable when it returns.
+    pub fn persist(&mut self, writes: &[Write]) -> Result<(), ZabLogError> {
+        if self.failed {
+            return Err(ZabLogError::Failed);
+        }
+        let written = writes.iter().try_for_each(|write| self.persist_one(write));
+        self.failed = written.is_err();
+        written
+    }
+
+    fn persist_one(&mut self, write: &Write) -> Result<(), ZabLogError> {
+        match write {
+            Write::AcceptedEpoch(epoch) => self.write_epoch(ACCEPTED_EPOCH, *epoch),
+            Write::CurrentEpoch(epoch) => self.write_epoch(CURRENT_EPOCH, *epoch),
+            Write::Append(proposals) => self.append(proposals),
+        }
+    }
+
+    fn write_epoch(&self, name: &str, epoch: u32) -> Result<(), ZabLogError> {
+        let path = self.dir.join(name);
+        write_atomically(&*self.storage, &path, format!("{epoch}\n").as_bytes())
+            .map_err(|error| ZabLogError::io(&path, error))
+    }
+
+    fn append(&mut self, proposals: &[Proposal]) -> Result<(), ZabLogError> {
+        let (Some(first), Some(last)) = (proposals.first(), proposals.last()) else {
+            return Ok(());
+        };
+        let size: usize = proposals.iter().map(|p| p.payload.len() + 12).sum();
+        if size > segment::MAX_BODY_LEN {
+            return Err(ZabLogError::TooLarge(size));
+        }
+        if self.open.as_ref().is_none_or(OpenSegment::is_full) {
+            self.roll(first.zxid)?;
+        }
+        let (Some(open), Some(info)) = (self.open.as_mut(), self.segments.back_mut()) else {
+            return Err(ZabLogError::Failed);
+        };
+        let before = open.position;
+        open.append(proposals, self.preallocated)
+            .map_err(|error| ZabLogError::io(&info.path, error))?;
+        self.bytes_since_snapshot += open.position - before;
+        info.last = last.zxid;
+        Ok(())
+    }
+
+    /// Begins the segment that starts with `first`. Its header is durable before a batch is in it.
+    fn roll(&mut self, first: Zxid) -> Result<(), ZabLogError> {
+        let path = self.dir.join(format!("{LOG_PREFIX}{:016x}", first.0));
+        let salt = segment::crc_of(&[&self.salt.to_le_bytes(), &first.0.to_le_bytes()]);
+        let header = segment::Header { salt, first };
+        let open = self
+            .create(&path, header)
+            .map_err(|error| ZabLogError::io(&path, error))?;
+        self.open = Some(open);
+        self.segments.push_back(SegmentInfo {
+            path,
+            last: Zxid::ZERO,
+        });
+        Ok(())
+    }
+
+    fn create(&self, path: &Path, header: segment::Header) -> io::Result<OpenSegment> {
+        let file = self.storage.open(path, OpenMode::Create)?;
+        let bytes = header.encode();
+        let zeroes = vec![0; self.preallocated.saturating_sub(bytes.len())];
+        file.truncate(0)?;
+        file.write_at(&mut [IoSlice::new(&bytes), IoSlice::new(&zeroes)], 0)?;
+        file.sync_data()?;
+        self.storage.sync_dir(&self.dir)?;
+        Ok(OpenSegment {
+            file,
+            salt: header.salt,
+            position: segment::HEADER_LEN as u64,
+            written: (bytes.len() + zeroes.len()) as u64,
+        })
+    }
+
+    /// The log that a restart would replay, in bytes.
+    pub fn bytes_since_snapshot(&self) -> u64 {
+        self.bytes_since_snapshot
+    }
+
+    pub fn snapshot_writer(&self) -> SnapshotWriter {
+        SnapshotWriter::new(self.storage.clone(), self.dir.clone())
+    }
+
+    /// A snapshot is about to be taken: what comes now goes to a segment of its own, so that those
+    /// before can go once the snapshot is there.
+    pub fn before_snapshot(&mut self) {
+        self.open = None;
+        self.bytes_since_snapshot = 0;
+    }
+
+    /// The snapshot is durable: removes what no restart needs any more.
+    pub fn after_snapshot(&mut self, zxid: Zxid) -> Result<(), ZabLogError> {
+        self.snapshots.push_back(zxid);
+        while self.snapshots.len() > KEPT_SNAPSHOTS {
+            if let Some(old) = self.snapshots.pop_front() {
+                self.remove(&self.dir.join(snapshot::file_name(old)))?;
+            }
+        }
+        let Some(oldest) = self.snapshots.front().copied() else {
+            return Ok(());
+        };
+        if self.snapshots.len() < KEPT_SNAPSHOTS {
+            // The only one there is: the log is the spare.
+            return Ok(());
+        }
+        while self.segments.len() > 1 {
+            match self.segments.front() {
+                Some(segment) if segment.last <= oldest => self.remove(&segment.path.clone())?,
+                _ => break,
+            }
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), ZabLogError> {
+        self.storage
+            .remove_file(path)
+            .map_err(|error| ZabLogError::io(path, error))
+    }
+}
+
+impl OpenSegment {
+    fn is_full(&self) -> bool {
+        self.position >= SEGMENT_BYTES
+    }
+
+    fn append(&mut self, proposals: &[Proposal], preallocated: usize) -> io::Result<()> {
+        let mut batch = Vec::new();
+        segment::encode_batch(self.salt, proposals, &mut batch);
+        let end = self.position + batch.len() as u64;
+        if end > self.written {
+            // The file grows: by more than this batch, so that the next ones find it written.
+            let zeroes = vec![0; preallocated];
+            let mut slices = [IoSlice::new(&batch), IoSlice::new(&zeroes)];
+            self.file.write_at(&mut slices, self.position)?;
+            self.written = end + zeroes.len() as u64;
+        } else {
+            self.file
+                .write_at(&mut [IoSlice::new(&batch)], self.position)?;
+        }
+        self.file.sync_data()?;
+        self.position = end;
+        Ok(())
+    }
+}
+
+fn zxid_of_name(name: &str, prefix: &str) -> Option<Zxid> {
+    let digits = name.strip_prefix(prefix)?;
+    let well_formed = digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit());
+    let zxid = u64::from_str_radix(digits, 16).ok()?;
+    well_formed.then_some(Zxid(zxid))
+}
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::log::storage::{RealStorage, read_exact_at};
+use crate::zab::Recovered;
+
+const SALT: u32 = 7;
+
+fn open(dir: &Path) -> Opened {
+    ZabLog::open(Arc::new(RealStorage), dir, SALT).unwrap()
+}
+
+fn refused(dir: &Path) -> String {
+    let error = ZabLog::open(Arc::new(RealStorage), dir, SALT).unwrap_err();
+    error.to_string()
+}
+
+fn proposal(epoch: u32, counter: u32) -> Proposal {
+    Proposal {
+        zxid: Zxid::new(epoch, counter),
+        payload: bytes::Bytes::from(format!("payload {epoch}.{counter}")),
+    }
+}
+
+fn append(log: &mut ZabLog, epoch: u32, counters: impl Iterator<Item = u32>) {
+    let proposals = counters.map(|counter| proposal(epoch, counter)).collect();
+    log.persist(&[Write::Append(proposals)]).unwrap();
+}
+
+fn epochs(log: &mut ZabLog, epoch: u32) {
+    log.persist(&[Write::AcceptedEpoch(epoch), Write::CurrentEpoch(epoch)])
+        .unwrap();
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let entries = RealStorage.list(dir).unwrap();
+    let names = entries.into_iter().map(|entry| entry.name);
+    names.filter(|name| name != LOCK).collect()
+}
+
+fn flip(path: &Path, position: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[position] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_was_persisted_is_recovered() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let opened = open(&dir);
+    assert_eq!(opened.recovered, Recovered::default());
+    let mut log = opened.log;
+    epochs(&mut log, 1);
+    append(&mut log, 1, 1..=3);
+    append(&mut log, 1, 4..=4);
+    log.persist(&[Write::AcceptedEpoch(2)]).unwrap();
+    drop(log);
+
+    let mut log = open(&dir).log;
+    epochs(&mut log, 2);
+    append(&mut log, 2, 1..=1);
+    drop(log);
+    let recovered = open(&dir).recovered;
+    let expected = Recovered {
+        accepted_epoch: 2,
+        current_epoch: 2,
+        snapshot: Zxid::ZERO,
+        proposals: vec![
+            proposal(1, 1),
+            proposal(1, 2),
+            proposal(1, 3),
+            proposal(1, 4),
+            proposal(2, 1),
+        ],
+    };
+    assert_eq!(recovered, expected);
+    assert_eq!(
+        files(&dir),
+        ["acceptedEpoch", "currentEpoch", "log.0000000100000001"]
+    );
+}
+
+#[test]
+fn snapshots_let_the_log_go_and_leave_a_spare() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    for round in 0..3u32 {
+        let first = round * 10 + 1;
+        append(&mut log, 1, first..first + 10);
+        let at = Zxid::new(1, first + 4);
+        assert!(log.bytes_since_snapshot() > 0);
+        log.before_snapshot();
+        assert_eq!(log.bytes_since_snapshot(), 0);
+        log.snapshot_writer().write(at, b"body").unwrap();
+        log.after_snapshot(at).unwrap();
+    }
+    append(&mut log, 1, 31..=31);
+    drop(log);
+    assert_eq!(
+        files(&dir),
+        [
+            "acceptedEpoch",
+            "currentEpoch",
+            "log.000000010000000b",
+            "log.0000000100000015",
+            "log.000000010000001f",
+            "snapshot.000000010000000f",
+            "snapshot.0000000100000019",
+        ]
+    );
+    let opened = open(&dir);
+    assert_eq!(opened.snapshot.as_deref(), Some(&b"body"[..]));
+    assert_eq!(opened.recovered.snapshot, Zxid::new(1, 25));
+    let from_25: Vec<_> = (26..=31).map(|counter| proposal(1, counter)).collect();
+    assert_eq!(opened.recovered.proposals, from_25);
+    drop(opened);
+
+    // The newest snapshot is bad: the one before and the log make up for it.
+    flip(&dir.join("snapshot.0000000100000019"), 41);
+    let opened = open(&dir);
+    assert_eq!(opened.recovered.snapshot, Zxid::new(1, 15));
+    assert_eq!(opened.recovered.proposals.len(), 16);
+    drop(opened);
+
+    // Both are bad: nothing begins at the beginning.
+    flip(&dir.join("snapshot.000000010000000f"), 41);
+    let refusal = refused(&dir);
+    assert!(refusal.contains("0x10000000b follows 0x0"), "{refusal}");
+}
+
+#[test]
+fn damage_is_refused_with_what_to_do() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    append(&mut log, 1, 1..=1);
+    append(&mut log, 1, 2..=2);
+    drop(log);
+    let path = dir.join("log.0000000100000001");
+    let whole = std::fs::read(&path).unwrap();
+
+    flip(&path, 60);
+    let refusal = refused(&dir);
+    assert!(refusal.contains("bytes 32 to 72 are bad"), "{refusal}");
+    assert!(refusal.contains("from a backup"), "{refusal}");
+    std::fs::write(&path, &whole).unwrap();
+
+    flip(&path, 3);
+    assert!(refused(&dir).contains("its header is damaged"));
+    std::fs::write(&path, &whole).unwrap();
+
+    std::fs::write(dir.join("currentEpoch"), "0\n").unwrap();
+    assert!(refused(&dir).contains("it says 0, but there are proposals of epoch 1"));
+    std::fs::write(dir.join("currentEpoch"), "2\n").unwrap();
+    assert!(refused(&dir).contains("it says 1, but epoch 2 is current"));
+    std::fs::write(dir.join("currentEpoch"), "one").unwrap();
+    assert!(refused(&dir).contains("it does not hold an epoch"));
+    std::fs::write(dir.join("currentEpoch"), "1\n").unwrap();
+
+    // A later segment without what comes before it.
+    std::fs::rename(&path, dir.join("log.0000000100000009")).unwrap();
+    assert!(refused(&dir).contains("its name is not its own"));
+    std::fs::rename(dir.join("log.0000000100000009"), &path).unwrap();
+    assert_eq!(open(&dir).recovered.proposals.len(), 2);
+}
+
+#[test]
+fn a_hole_between_segments_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    for first in [1, 4, 7] {
+        append(&mut log, 1, first..first + 3);
+        log.before_snapshot();
+    }
+    drop(log);
+    std::fs::remove_file(dir.join("log.0000000100000004")).unwrap();
+    let refusal = refused(&dir);
+    assert!(
+        refusal.contains("0x100000007 follows 0x100000003"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn space_is_written_before_it_is_used() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    append(&mut log, 1, 1..=1);
+    let path = dir.join("log.0000000100000001");
+    let len = || std::fs::metadata(&path).unwrap().len();
+    assert_eq!(len(), PREALLOCATED_BYTES as u64);
+    let large = Proposal {
+        zxid: Zxid::new(1, 2),
+        payload: vec![1; PREALLOCATED_BYTES].into(),
+    };
+    log.persist(&[Write::Append(vec![large])]).unwrap();
+    assert!(len() > 2 * PREALLOCATED_BYTES as u64);
+    let grown = len();
+    append(&mut log, 1, 3..=9);
+    assert_eq!(len(), grown);
+    drop(log);
+    assert_eq!(open(&dir).recovered.proposals.len(), 9);
+}
+
+#[test]
+fn long_segments_are_followed_by_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    for counter in 1..=3 {
+        let large = Proposal {
+            zxid: Zxid::new(1, counter),
+            payload: vec![1; SEGMENT_BYTES as usize].into(),
+        };
+        log.persist(&[Write::Append(vec![large])]).unwrap();
+    }
+    assert_eq!(files(&dir).len(), 2 + 3);
+    drop(log);
+    assert_eq!(open(&dir).recovered.proposals.len(), 3);
+}
+
+/// Fails its first `sync_data` and would be fine afterwards.
+#[derive(Debug)]
+struct FailsOnce(std::sync::atomic::AtomicBool, Arc<dyn File>);
+
+impl File for FailsOnce {
+    fn len(&self) -> io::Result<u64> {
+        self.1.len()
+    }
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.1.read_at(buf, position)
+    }
+    fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.1.write_at(slices, position)
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.1.truncate(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        match self.0.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            true => Err(io::Error::other("bad sector")),
+            false => self.1.sync_data(),
+        }
+    }
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[test]
+fn after_a_failed_flush_nothing_is_taken() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("zab");
+    let mut log = open(&dir).log;
+    epochs(&mut log, 1);
+    append(&mut log, 1, 1..=1);
+    let segment = log.open.as_mut().unwrap();
+    segment.file = Arc::new(FailsOnce(true.into(), segment.file.clone()));
+    let write = [Write::Append(vec![proposal(1, 2)])];
+    assert!(
+        log.persist(&write)
+            .unwrap_err()
+            .to_string()
+            .contains("bad sector")
+    );
+    assert!(matches!(log.persist(&write), Err(ZabLogError::Failed)));
+    assert!(matches!(
+        log.persist(&[Write::AcceptedEpoch(9)]),
+        Err(ZabLogError::Failed)
+    ));
+    let mut byte = [0];
+    read_exact_at(&*log.open.unwrap().file, &mut byte, 0).unwrap();
+    assert_eq!(&byte, b"d");
+}
