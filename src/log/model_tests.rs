@@ -429,7 +429,7 @@ proptest! {
         disk.sync_dir(Path::new("/data")).unwrap();
         // The model after each action, and how many steps the disk had taken then.
         let mut moments = vec![(disk.steps(), life.model.clone())];
-        for action in actions.iter().filter(|action| survives_model(action)) {
+        for action in actions.iter().filter(survives_model) {
             life.act(action);
             moments.push((disk.steps(), life.model.clone()));
         }
