@@ -394,3 +394,7 @@ pub enum CheckpointKind {
     HighWatermark,
     LogStartOffset,
 }
+
+#[cfg(test)]
+#[path = "log_manager_tests.rs"]
+mod tests;

@@ -157,3 +157,111 @@ pub(super) fn floor_in_file(file: &Arc<dyn File>, relative_offset: u32) -> io::R
     }
     Ok(floor)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::memory::MemStorage;
+    use crate::log::storage::{OpenMode, Storage};
+
+    fn file(bytes: &[u8]) -> Arc<dyn File> {
+        let storage = MemStorage::default();
+        storage.create_dir_all(Path::new("/")).unwrap();
+        let file = storage.open(Path::new("/i"), OpenMode::Create).unwrap();
+        file.write_at(&mut [IoSlice::new(bytes)], 0).unwrap();
+        file
+    }
+
+    fn contents(file: &dyn File) -> Vec<u8> {
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        read_exact_at(file, &mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn entry(relative_offset: u32, position: u32) -> OffsetEntry {
+        OffsetEntry {
+            relative_offset,
+            position,
+        }
+    }
+
+    fn index(entries: &[(u32, u32)]) -> OffsetIndex {
+        let mut index = OffsetIndex::default();
+        for (offset, position) in entries {
+            index.push(entry(*offset, *position));
+        }
+        index
+    }
+
+    /// As `kafka-dump-log` prints them: offset 69 at 4128, 115 at 8852.
+    const KAFKAS: [u8; 16] = [
+        0, 0, 0, 0x45, 0, 0, 0x10, 0x20, 0, 0, 0, 0x73, 0, 0, 0x22, 0x94,
+    ];
+
+    #[test]
+    fn the_bytes_are_kafkas() {
+        let file = file(&[]);
+        let mut written = index(&[(69, 4128), (115, 8852)]);
+        written.write(&*file).unwrap();
+        assert_eq!(contents(&*file), KAFKAS);
+        let loaded = OffsetIndex::load(&*file).unwrap();
+        assert_eq!(loaded.entries, written.entries);
+    }
+
+    #[test]
+    fn a_lookup_gives_the_last_entry_that_is_not_beyond() {
+        for tail in [0, 1, 8, 4096] {
+            let mut bytes = KAFKAS.to_vec();
+            bytes.resize(16 + tail, 0);
+            let file = file(&bytes);
+            let loaded = OffsetIndex::load(&*file).unwrap();
+            assert_eq!(loaded.len(), 2, "{tail} zeroes behind");
+            for (offset, position) in [
+                (0, 0),
+                (68, 0),
+                (69, 4128),
+                (114, 4128),
+                (115, 8852),
+                (u32::MAX, 8852),
+            ] {
+                assert_eq!(loaded.floor(offset), position);
+                assert_eq!(
+                    floor_in_file(&file, offset).unwrap(),
+                    position,
+                    "{offset}, {tail}"
+                );
+            }
+        }
+        assert_eq!(floor_in_file(&file(&[]), 7).unwrap(), 0);
+    }
+
+    #[test]
+    fn garbage_is_seen() {
+        for (what, bytes) in [
+            ("offsets that fall", [&KAFKAS[8..], &KAFKAS[..8]].concat()),
+            ("an entry twice", [&KAFKAS[..8], &KAFKAS[..8]].concat()),
+            ("noise", (0..64u8).map(|n| n.wrapping_mul(151)).collect()),
+        ] {
+            assert!(OffsetIndex::load(&*file(&bytes)).is_err(), "{what}");
+        }
+        // A cut entry is none.
+        assert_eq!(OffsetIndex::load(&*file(&KAFKAS[..13])).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_was_truncated_leaves_the_file_too() {
+        let file = file(&[]);
+        let mut index = index(&[(10, 100), (20, 200), (30, 300)]);
+        index.write(&*file).unwrap();
+        index.truncate(20);
+        index.push(entry(21, 210));
+        index.write(&*file).unwrap();
+        let loaded = OffsetIndex::load(&*file).unwrap();
+        assert_eq!(loaded.entries, [entry(10, 100), entry(21, 210)]);
+        assert_eq!(file.len().unwrap(), 16);
+        assert_eq!(loaded.floor_position(209), Some(100));
+        assert_eq!(loaded.floor_position(99), None);
+    }
+}

@@ -346,6 +346,11 @@ impl PartitionLog {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn holds_open_files(&self) -> bool {
+        self.segments.iter().any(LogSegment::is_open)
+    }
+
     /// The directory was renamed.
     pub(super) fn moved_to(&mut self, dir: PathBuf) {
         self.dir = dir.into();

@@ -127,6 +127,46 @@ mod tests {
         );
     }
 
+    /// Read by Kafka's own `kafka-dump-log` without complaint.
+    #[test]
+    fn the_bytes_are_kafkas() {
+        let entry = |offset, delta, sequence, timestamp| ProducerEntry {
+            epoch: ProducerEpoch(0),
+            batches: VecDeque::from([BatchMetadata {
+                last_sequence: sequence,
+                last_offset: Offset(offset),
+                offset_delta: delta,
+                timestamp: TimestampMs(timestamp),
+            }]),
+            last_timestamp: TimestampMs(timestamp),
+            coordinator_epoch: -1,
+            current_txn_first_offset: None,
+        };
+        let state = ProducerStateManager::from_entries([
+            (ProducerId(1000), entry(735, 2, 99, 1_700_000_029_407)),
+            (ProducerId(1001), entry(742, 1, 101, 1_700_000_029_707)),
+        ]);
+        let kafkas = concat!(
+            "000198bc46c200000002",
+            "00000000000003e800000000006300000000000002df00000002",
+            "0000018bcfe5dadfffffffffffffffffffffffff",
+            "00000000000003e900000000006500000000000002e600000001",
+            "0000018bcfe5dc0bffffffffffffffffffffffff",
+        );
+        let hex: String = encode(&state)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hex, kafkas);
+    }
+
+    #[test]
+    fn another_version_is_not_read() {
+        let mut bytes = encode(&state());
+        bytes[1] = 2;
+        assert_eq!(decode(&bytes), None);
+    }
+
     #[test]
     fn any_damage_is_seen() {
         let bytes = encode(&state());

@@ -148,3 +148,7 @@ impl DoomedFiles {
         remove_files(storage, &self.paths)
     }
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

@@ -157,3 +157,95 @@ fn read_entry(file: &Arc<dyn File>, at: u64) -> io::Result<TimeEntry> {
     read_exact_at(&**file, &mut bytes, at * ENTRY_BYTES)?;
     Ok(TimeEntry::from_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::memory::MemStorage;
+    use crate::log::storage::{OpenMode, Storage};
+
+    fn file(bytes: &[u8]) -> Arc<dyn File> {
+        let storage = MemStorage::default();
+        storage.create_dir_all(Path::new("/")).unwrap();
+        let file = storage.open(Path::new("/i"), OpenMode::Create).unwrap();
+        file.write_at(&mut [IoSlice::new(bytes)], 0).unwrap();
+        file
+    }
+
+    fn entry(timestamp: i64, relative_offset: u32) -> TimeEntry {
+        TimeEntry {
+            timestamp: TimestampMs(timestamp),
+            relative_offset,
+        }
+    }
+
+    /// As `kafka-dump-log` prints them: 1700000002707 at 69, 1700000004607 at 115.
+    const KAFKAS: [u8; 24] = [
+        0, 0, 1, 0x8b, 0xcf, 0xe5, 0x72, 0x93, 0, 0, 0, 0x45, 0, 0, 1, 0x8b, 0xcf, 0xe5, 0x79,
+        0xff, 0, 0, 0, 0x73,
+    ];
+
+    #[test]
+    fn the_bytes_are_kafkas() {
+        let file = file(&[]);
+        let mut index = TimeIndex::default();
+        index.push(entry(1_700_000_002_707, 69));
+        // Nothing new: not larger.
+        index.push(entry(1_700_000_002_707, 90));
+        index.push(entry(1_700_000_004_607, 115));
+        index.write(&*file).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        read_exact_at(&*file, &mut bytes, 0).unwrap();
+        assert_eq!(bytes, KAFKAS);
+        assert_eq!(TimeIndex::load(&*file).unwrap().entries, index.entries);
+    }
+
+    #[test]
+    fn a_lookup_gives_the_offset_before_which_all_is_older() {
+        for tail in [0, 5, 12, 1200] {
+            let mut bytes = KAFKAS.to_vec();
+            bytes.resize(24 + tail, 0);
+            let file = file(&bytes);
+            let loaded = TimeIndex::load(&*file).unwrap();
+            assert_eq!(loaded.len(), 2);
+            assert_eq!(
+                last_in_file(&file).unwrap(),
+                Some(entry(1_700_000_004_607, 115))
+            );
+            for (timestamp, offset) in [
+                (0, 0),
+                (1_700_000_002_707, 0),
+                (1_700_000_002_708, 69),
+                (1_700_000_004_607, 69),
+                (1_700_000_004_608, 115),
+            ] {
+                let timestamp = TimestampMs(timestamp);
+                assert_eq!(loaded.floor(timestamp), offset);
+                assert_eq!(
+                    floor_in_file(&file, timestamp).unwrap(),
+                    offset,
+                    "{timestamp}, {tail}"
+                );
+            }
+        }
+        assert_eq!(last_in_file(&file(&[])).unwrap(), None);
+    }
+
+    #[test]
+    fn garbage_is_seen_and_a_cut_entry_is_none() {
+        let swapped = [&KAFKAS[12..], &KAFKAS[..12]].concat();
+        assert!(TimeIndex::load(&*file(&swapped)).is_err());
+        assert_eq!(TimeIndex::load(&*file(&KAFKAS[..23])).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_was_truncated_leaves_the_file_too() {
+        let file = file(&KAFKAS);
+        let mut index = TimeIndex::load(&*file).unwrap();
+        index.truncate(115);
+        index.write(&*file).unwrap();
+        assert_eq!(file.len().unwrap(), 12);
+    }
+}

@@ -1,0 +1,244 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::log::crash::CrashStorage;
+use crate::log::memory::MemStorage;
+use crate::log::storage::RealStorage;
+use crate::log::test_log::{all_batches, append, batch, config};
+
+const DIR: &str = "/data";
+
+fn manager(storage: &Arc<dyn Storage>) -> LogManager {
+    LogManager::open(Arc::clone(storage), vec![PathBuf::from(DIR)]).unwrap()
+}
+
+fn id(n: u128) -> TopicId {
+    TopicId(Uuid::from_u128(n))
+}
+
+fn load(logs: &LogManager) -> Vec<FoundLog> {
+    let mut found = logs
+        .load(&config(), 2, &RecoveryProgress::default())
+        .unwrap();
+    found.sort_by_key(|found| found.log.topic_partition().clone());
+    found
+}
+
+fn names(storage: &Arc<dyn Storage>) -> BTreeSet<String> {
+    let entries = storage.list(Path::new(DIR)).unwrap();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
+fn flush(log: &mut PartitionLog) {
+    let work = log.begin_flush().unwrap().unwrap();
+    let up_to = work.up_to;
+    work.run().unwrap();
+    log.finish_flush(up_to);
+}
+
+#[test]
+fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
+    for clean in [true, false] {
+        let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+        let logs = manager(&storage);
+        assert!(load(&logs).is_empty());
+        let mut ends = BTreeMap::new();
+        for partition in 0..3 {
+            let name = TopicPartition::new("a-b", partition);
+            let mut log = logs.create(&name, id(7), config(), 0).unwrap();
+            for _ in 0..partition {
+                append(&mut log, &batch(1000, 2, 10));
+            }
+            ends.insert(name, log.log_end_offset());
+            if clean {
+                log.close_clean().unwrap();
+            }
+        }
+        let dir = Path::new(DIR);
+        for kind in [CheckpointKind::RecoveryPoint, CheckpointKind::HighWatermark] {
+            logs.checkpoint(kind, dir, &ends).unwrap();
+        }
+        let starts = BTreeMap::from([(TopicPartition::new("a-b", 2), Offset(1))]);
+        logs.checkpoint(CheckpointKind::LogStartOffset, dir, &starts)
+            .unwrap();
+        if clean {
+            logs.mark_clean().unwrap();
+        }
+
+        let found = load(&manager(&storage));
+        assert!(
+            !storage.exists(&dir.join(checkpoint::CLEAN_SHUTDOWN)),
+            "in use from here on"
+        );
+        for (partition, found) in found.iter().enumerate() {
+            let n = partition as i64;
+            assert_eq!(found.log.topic_id(), id(7));
+            assert_eq!(found.log.log_end_offset(), Offset(2 * n));
+            assert_eq!(found.high_watermark, Offset(2 * n));
+            assert_eq!(found.log.log_start_offset(), Offset(i64::from(n == 2)));
+            assert_eq!(
+                all_batches(&found.log, 0.max(i64::from(n == 2))).len(),
+                partition
+            );
+        }
+        assert_eq!(found.len(), 3);
+    }
+}
+
+#[test]
+fn a_directory_is_one_nodes_of_one_cluster() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let first = logs.claim(NodeId(1), "c1").unwrap();
+    assert!(!first[0].is_zero());
+    assert_eq!(manager(&storage).claim(NodeId(1), "c1").unwrap(), first);
+    for (node, cluster, said) in [
+        (
+            2,
+            "c1",
+            "log.dirs: /data holds the data of node 1, not of 2",
+        ),
+        (
+            1,
+            "c2",
+            "log.dirs: /data holds the data of cluster c1, not of c2",
+        ),
+    ] {
+        let error = logs.claim(NodeId(node), cluster).unwrap_err();
+        assert_eq!(error.to_string(), said);
+    }
+    // As Kafka's own `kafka-storage` writes it.
+    let kafkas = "#\n#Tue Nov 24 08:00:00 UTC 2026\ncluster.id=c1\ndirectory.id=tYGMhc_aQXejKsXptq15Rw\nnode.id=1\nversion=1\n";
+    let path = Path::new(DIR).join(checkpoint::META_PROPERTIES);
+    write_atomically(&*storage, &path, kafkas.as_bytes()).unwrap();
+    assert_eq!(
+        logs.claim(NodeId(1), "c1").unwrap()[0].to_string(),
+        "tYGMhc_aQXejKsXptq15Rw"
+    );
+}
+
+#[test]
+fn two_processes_cannot_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || LogManager::open(Arc::new(RealStorage), vec![dir.path().to_owned()]);
+    let first = open().unwrap();
+    let error = open().unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)));
+    assert!(error.to_string().ends_with("is in use by another process"));
+    drop(first);
+    open().unwrap();
+}
+
+#[test]
+fn a_deleted_log_is_out_of_the_way_at_once_and_gone_later() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let long = "x".repeat(249);
+    for topic in ["t", &long] {
+        let name = TopicPartition::new(topic, 12);
+        let mut log = logs.create(&name, id(1), config(), 0).unwrap();
+        append(&mut log, &batch(0, 1, 1));
+        logs.delete(&mut log, TimestampMs(1000)).unwrap();
+        let deleted: Vec<String> = names(&storage)
+            .into_iter()
+            .filter(|name| name.ends_with("-delete"))
+            .collect();
+        assert_eq!(deleted.len(), 1);
+        assert!(deleted[0].len() <= 255, "{}", deleted[0].len());
+        assert!(deleted[0].starts_with(if topic == "t" { "t-12." } else { "xxx" }));
+        // Whoever reads it still can; the name is free.
+        assert_eq!(all_batches(&log, 0).len(), 1);
+        let again = logs.create(&name, id(2), config(), 0).unwrap();
+        assert_eq!(again.log_end_offset(), Offset::ZERO);
+        logs.remove_doomed(TimestampMs(60_999));
+        assert!(names(&storage).contains(&deleted[0]));
+        logs.remove_doomed(TimestampMs(61_000));
+        assert!(!names(&storage).contains(&deleted[0]));
+    }
+}
+
+#[test]
+fn an_interrupted_deletion_is_finished_by_the_next_start() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let mut log = logs
+        .create(&TopicPartition::new("t", 0), id(1), config(), 0)
+        .unwrap();
+    logs.delete(&mut log, TimestampMs(0)).unwrap();
+    assert!(load(&manager(&storage)).is_empty());
+    assert!(
+        names(&storage)
+            .iter()
+            .all(|name| !name.ends_with("-delete"))
+    );
+}
+
+#[test]
+fn whose_data_it_is_is_on_disk_with_the_first_flush() {
+    let disk = CrashStorage::default();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let logs = manager(&storage);
+    let mut log = logs
+        .create(&TopicPartition::new("t", 0), id(9), config(), 0)
+        .unwrap();
+    append(&mut log, &batch(0, 1, 1));
+    let unflushed = disk.steps();
+    flush(&mut log);
+    let luck = crate::log::crash::Luck::Nothing;
+    let after: Arc<dyn Storage> = Arc::new(disk.after_crash(disk.steps(), luck));
+    let found = load(&manager(&after));
+    assert_eq!(found[0].log.topic_id(), id(9));
+    assert_eq!(found[0].log.log_end_offset(), Offset(1));
+
+    // Before, the crash may leave an empty file: the log is put aside, and the broker starts.
+    let before: Arc<dyn Storage> =
+        Arc::new(disk.after_crash(unflushed, crate::log::crash::Luck::Everything));
+    let metadata = Path::new(DIR)
+        .join("t-0")
+        .join(checkpoint::PARTITION_METADATA);
+    before
+        .open(&metadata, OpenMode::Write)
+        .unwrap()
+        .truncate(0)
+        .unwrap();
+    assert!(load(&manager(&before)).is_empty());
+    assert!(names(&before).iter().any(|name| name.ends_with("-stray")));
+}
+
+#[test]
+fn segments_that_retention_let_go_are_removed_later() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let short = LogConfig {
+        retention_ms: 10,
+        ..config()
+    };
+    let mut log = logs
+        .create(&TopicPartition::new("t", 0), id(1), short, 0)
+        .unwrap();
+    append(&mut log, &batch(0, 1, 1));
+    let doomed = log
+        .delete_old_segments(Offset(1), TimestampMs(100))
+        .unwrap()
+        .unwrap();
+    assert!(doomed.paths.iter().all(|path| storage.exists(path)));
+    logs.doom(doomed.clone());
+    logs.remove_doomed(TimestampMs(100 + 59_999));
+    assert!(storage.exists(&doomed.paths[0]));
+    logs.remove_doomed(TimestampMs(100 + 60_000));
+    assert!(!doomed.paths.iter().any(|path| storage.exists(path)));
+}
+
+#[test]
+fn opening_many_clean_logs_keeps_no_file_open() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let mut log = logs
+        .create(&TopicPartition::new("t", 0), id(1), config(), 0)
+        .unwrap();
+    append(&mut log, &batch(0, 1, 1));
+    log.close_clean().unwrap();
+    logs.mark_clean().unwrap();
+    let found = load(&manager(&storage));
+    assert!(!found[0].log.holds_open_files());
+}
