@@ -200,6 +200,7 @@ def leaders(broker, topics):
 
 
 def join(broker, members):
+    franz("create", broker, "-topic", "group", "-partitions", 100)
     seen = franz("join", broker, "-topic", "group", "-members", members)
     return {"balanced s": seen["balanced_s"]}
 

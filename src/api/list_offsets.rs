@@ -58,7 +58,7 @@ pub(super) async fn handle(ctx: RequestContext, request: ListOffsetsRequest) -> 
                     } else {
                         find(&ctx, &topic.name, asked, bound)
                     };
-                    answer(asked, found)
+                    answer(asked, found, ctx.version)
                 })
                 .collect();
             ListOffsetsTopicResponse {
@@ -98,6 +98,7 @@ fn repeated_partitions(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> 
 fn answer(
     asked: &ListOffsetsPartition,
     found: Result<Found, ErrorCode>,
+    version: i16,
 ) -> ListOffsetsPartitionResponse {
     let (code, (timestamp, offset, epoch)) = match found {
         Ok(found) => (ErrorCode::None, found),
@@ -108,7 +109,8 @@ fn answer(
         error_code: code.code(),
         timestamp: timestamp.0,
         offset: offset.0,
-        leader_epoch: epoch.0,
+        // The field came with version 4; the codec refuses to leave out one that is set.
+        leader_epoch: if version >= 4 { epoch.0 } else { -1 },
         ..Default::default()
     }
 }
@@ -193,5 +195,12 @@ mod tests {
         assert_eq!(since(LATEST_TIERED), Some(9));
         assert_eq!(since(EARLIEST_PENDING_UPLOAD), Some(11));
         assert_eq!(since(-7), None);
+    }
+
+    #[test]
+    fn the_leader_epoch_is_left_to_the_versions_that_have_it() {
+        let found = || Ok((TimestampMs(5), Offset(7), LeaderEpoch(3)));
+        let epoch = |version| answer(&ListOffsetsPartition::default(), found(), version).leader_epoch;
+        assert_eq!((epoch(3), epoch(4)), (-1, 3));
     }
 }

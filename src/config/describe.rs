@@ -107,9 +107,15 @@ fn entry(
     synonyms: Vec<ConfigSynonym>,
     read_only: bool,
 ) -> ConfigEntry {
+    // A list is shown in the order in which it was set.
+    let as_set = synonyms
+        .first()
+        .and_then(|synonym| synonym.value.as_deref())
+        .filter(|_| spec.config_type == ConfigType::List)
+        .map(|text| super::value::list(text).collect::<Vec<_>>().join(","));
     ConfigEntry {
         name: spec.name.to_owned(),
-        value,
+        value: as_set.or(value),
         source: synonyms
             .first()
             .map_or(ConfigSource::Default, |synonym| synonym.source),
@@ -202,6 +208,17 @@ mod tests {
         let unset = find(topic(&config, &BTreeMap::new()), "retention.ms");
         assert_eq!(unset.value.as_deref(), Some("300000"));
         assert_eq!(unset.source, ConfigSource::StaticBroker);
+    }
+
+    #[test]
+    fn a_list_keeps_the_order_in_which_it_was_set() {
+        let policy = |text: &str| {
+            let overrides = BTreeMap::from([("cleanup.policy".to_owned(), text.to_owned())]);
+            let entries = topic(&BrokerConfig::default(), &overrides);
+            find(entries, "cleanup.policy").value.unwrap()
+        };
+        assert_eq!(policy("delete, compact"), "delete,compact");
+        assert_eq!(policy("compact,delete"), "compact,delete");
     }
 
     #[test]
