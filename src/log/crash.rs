@@ -133,6 +133,8 @@ struct Disk {
     steps: Vec<Step>,
     /// No step is taken from here on: the disk has failed.
     fails_after: Option<usize>,
+    /// Of any kind, reads too.
+    calls: usize,
 }
 
 impl Disk {
@@ -196,6 +198,11 @@ impl CrashStorage {
     /// How many steps were taken.
     pub(crate) fn steps(&self) -> usize {
         self.0.lock().steps.len()
+    }
+
+    /// How often it was asked for anything.
+    pub(crate) fn calls(&self) -> usize {
+        self.0.lock().calls
     }
 
     /// Every change fails once so many more steps were taken; `None`: the disk works again.
@@ -288,6 +295,7 @@ fn not_found(path: &Path) -> io::Error {
 impl Storage for CrashStorage {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut disk = self.0.lock();
+        disk.calls += 1;
         let inode = match disk.names.files.get(path) {
             Some(inode) => *inode,
             None => {
@@ -395,11 +403,13 @@ impl CrashFile {
 
 impl File for CrashFile {
     fn len(&self) -> io::Result<u64> {
+        self.disk.0.lock().calls += 1;
         Ok(self.disk.0.lock().contents[self.inode].len() as u64)
     }
 
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let disk = self.disk.0.lock();
+        let mut disk = self.disk.0.lock();
+        disk.calls += 1;
         let rest = disk.contents[self.inode]
             .get(position as usize..)
             .unwrap_or_default();

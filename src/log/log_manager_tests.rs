@@ -4,7 +4,7 @@ use super::*;
 use crate::log::crash::CrashStorage;
 use crate::log::memory::MemStorage;
 use crate::log::storage::RealStorage;
-use crate::log::test_log::{all_batches, append, batch, config};
+use crate::log::test_log::{all_batches, append, batch, config, flush};
 
 const DIR: &str = "/data";
 
@@ -29,13 +29,6 @@ fn names(storage: &Arc<dyn Storage>) -> BTreeSet<String> {
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
-fn flush(log: &mut PartitionLog) {
-    let work = log.begin_flush().unwrap().unwrap();
-    let up_to = work.up_to;
-    work.run().unwrap();
-    log.finish_flush(up_to);
-}
-
 #[test]
 fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
     for clean in [true, false] {
@@ -51,6 +44,7 @@ fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
             }
             ends.insert(name, log.log_end_offset());
             if clean {
+                flush(&mut log);
                 log.close_clean().unwrap();
             }
         }
@@ -237,6 +231,7 @@ fn opening_many_clean_logs_keeps_no_file_open() {
         .create(&TopicPartition::new("t", 0), id(1), config(), 0)
         .unwrap();
     append(&mut log, &batch(0, 1, 1));
+    flush(&mut log);
     log.close_clean().unwrap();
     logs.mark_clean().unwrap();
     let found = load(&manager(&storage));

@@ -320,12 +320,15 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Leaves the directory so that the next start need not read the log. The caller has flushed it; nothing
-    /// is appended any more.
+    /// Leaves the directory so that the next start need not read the log. The caller has flushed it, and an
+    /// error says that it has not: then no start may take the log for whole.
     pub fn close_clean(&mut self) -> io::Result<()> {
+        if self.flushed < self.log_end {
+            return Err(io::Error::other("a log is closed that is not flushed"));
+        }
         self.write_epochs()?;
-        if self.snapshot_offset == Some(self.log_end) || self.log_end == Offset::ZERO {
-            // Nothing has happened since the files were last brought up to date.
+        let up_to_date = self.snapshot_offset == Some(self.log_end) && self.unsynced.is_empty();
+        if up_to_date || self.log_end == Offset::ZERO {
             return Ok(());
         }
         let storage = Arc::clone(&self.storage);

@@ -90,6 +90,7 @@ fn a_producers_batch_is_in_the_log_once() {
     assert_eq!(gap.code(), ErrorCode::OutOfOrderSequenceNumber);
 
     // A restart remembers the last batch of each producer, clean or not.
+    flush(&mut log);
     log.close_clean().unwrap();
     for clean in [true, false] {
         let mut log = open(
@@ -186,6 +187,7 @@ fn the_age_of_a_segment_survives_a_restart() {
     };
     let mut before = log(&storage, by_age.clone());
     append(&mut before, &batch(5000, 1, 10));
+    flush(&mut before);
     before.close_clean().unwrap();
     let mut after = log(&storage, by_age);
     append(&mut after, &batch(6000, 1, 10));
@@ -267,6 +269,7 @@ fn a_roll_leaves_kafkas_files() {
     log.roll().unwrap();
     assert_eq!(log.segment_count(), 2, "an empty segment is not rolled");
     append(&mut log, &from_producer(3, 3));
+    flush(&mut log);
     log.close_clean().unwrap();
     assert_eq!(
         names(&storage),
@@ -402,6 +405,7 @@ fn a_cut_log_goes_on_from_there() {
             .unwrap();
         assert!(!again.duplicate, "{cut}");
         let before = all_batches(&log, 0);
+        flush(&mut log);
         log.close_clean().unwrap();
         for clean in [true, false] {
             let log = open(
@@ -479,6 +483,7 @@ fn a_log_that_ends_before_its_start_starts_over() {
     let storage = memory();
     let mut before = log(&storage, config());
     append(&mut before, &from_producer(0, 5));
+    flush(&mut before);
     before.close_clean().unwrap();
     let gone = OpenLog {
         log_start: Offset(9),
@@ -501,6 +506,7 @@ fn stray_snapshots_go_and_damaged_ones_are_passed_over() {
     before.roll().unwrap();
     for n in 1..4 {
         append(&mut before, &from_producer(n, 1));
+        flush(&mut before);
         before.close_clean().unwrap();
     }
     let snapshots = || -> Vec<String> {
@@ -535,9 +541,11 @@ fn an_idle_clean_log_is_closed_without_a_write() {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let mut before = log(&storage, config());
     append(&mut before, &batch(0, 1, 1));
+    flush(&mut before);
     before.close_clean().unwrap();
     let mut after = log(&storage, config());
     let steps = disk.steps();
+    flush(&mut after);
     after.close_clean().unwrap();
     assert_eq!(disk.steps(), steps);
 }
@@ -552,4 +560,57 @@ fn idle_files_are_closed_and_opened_again() {
     assert!(log.segments.iter().all(|segment| !segment.is_open()));
     assert_eq!(all_batches(&log, 0).len(), 1);
     assert!(log.segments[0].is_open());
+}
+
+#[test]
+fn what_was_not_flushed_is_not_closed_as_clean() {
+    let storage = memory();
+    let mut log = log(&storage, config());
+    append(&mut log, &batch(0, 1, 1));
+    assert!(log.close_clean().is_err());
+    flush(&mut log);
+    log.close_clean().unwrap();
+}
+
+/// Readers at the end of a log need nothing from the disk but what they asked for.
+#[test]
+fn a_read_at_the_tail_asks_the_disk_nothing() {
+    let disk = crate::log::crash::CrashStorage::default();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let mut log = log(&storage, config());
+    for _ in 0..200 {
+        append(&mut log, &batch(0, 2, 10));
+    }
+    let calls = disk.calls();
+    for offset in 400 - 2 * RECENT_BATCHES as i64..400 {
+        for max in [1, 100, usize::MAX] {
+            let found = log.read(Offset(offset), max, Offset(400), true).unwrap();
+            assert!(found.is_some());
+        }
+    }
+    assert_eq!(disk.calls(), calls);
+    // Further back it takes a few.
+    log.read(Offset(3), 1, Offset(400), true).unwrap();
+    assert!(disk.calls() > calls);
+}
+
+/// Found by the crash test: a log that ends with a roll was closed without syncing what the roll had written.
+#[test]
+fn a_clean_close_syncs_what_a_roll_has_written() {
+    let disk = crate::log::crash::CrashStorage::default();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let mut log = log(&storage, config());
+    append(&mut log, &batch(1000, 1, 1));
+    flush(&mut log);
+    log.roll().unwrap();
+    flush(&mut log);
+    log.close_clean().unwrap();
+    let left: Arc<dyn Storage> =
+        Arc::new(disk.after_crash(disk.steps(), crate::log::crash::Luck::Nothing));
+    let times = Path::new(DIR).join("00000000000000000000.timeindex");
+    assert_eq!(
+        left.open(&times, OpenMode::Read).unwrap().len().unwrap(),
+        12
+    );
+    assert!(names(&left).contains(&"00000000000000000001.log".to_owned()));
 }

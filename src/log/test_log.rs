@@ -74,6 +74,15 @@ pub(crate) fn append(log: &mut PartitionLog, batch: &[u8]) -> AppendInfo {
         .unwrap()
 }
 
+/// Everything that is unflushed now.
+pub(crate) fn flush(log: &mut PartitionLog) {
+    if let Some(work) = log.begin_flush().unwrap() {
+        let up_to = work.up_to;
+        work.run().unwrap();
+        log.finish_flush(up_to);
+    }
+}
+
 /// The bytes that a read gives.
 pub(crate) fn read_bytes(
     log: &PartitionLog,

@@ -94,7 +94,12 @@ pub fn run(node: &Arc<Node>, stop: &MaintenanceStop) {
 
 fn perform(node: &Node, task: Task) {
     match task {
-        Task::Retention => delete_old_segments(node),
+        Task::Retention => {
+            delete_old_segments(node);
+            for partition in node.partitions.all() {
+                partition.with_log(|log| log.close_idle_files());
+            }
+        }
         Task::RecoveryPoints => checkpoint(node, CheckpointKind::RecoveryPoint),
         Task::LogStarts => checkpoint(node, CheckpointKind::LogStartOffset),
         Task::HighWatermarks => checkpoint(node, CheckpointKind::HighWatermark),

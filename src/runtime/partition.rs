@@ -394,7 +394,8 @@ impl Partition {
         };
         let durable = state.config.durable_acks;
         let reached = high_watermark::advance(state.high_watermark, [mine], durable);
-        if durable && mine.flushed < mine.log_end && !state.queued_to_flush {
+        let due = durable || state.log.flush_is_due();
+        if due && mine.flushed < mine.log_end && !state.queued_to_flush {
             state.queued_to_flush = true;
             self.flusher.enqueue(Arc::clone(self));
         }
