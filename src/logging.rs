@@ -57,7 +57,7 @@ struct Levels {
 
 /// `log.level` is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("log.level: '{0}' is neither a level (trace, debug, info, warn, error) nor target=level")]
+#[error("'{0}' is neither a level (trace, debug, info, warn, error) nor target=level")]
 pub struct InvalidLevel(String);
 
 impl FromStr for Levels {

@@ -8,6 +8,9 @@
 //!     dohle.conformance.Recorder conformance/golden/kafka-4.4.0.tsv.gz
 //! ```
 //!
+//! `golden/configs-4.4.0.tsv.gz`, what Kafka says to a value of an option, by `dohle.conformance.ConfigRecorder` in the
+//! same way (`tests/configs.rs` reads it).
+//!
 //! Each request and response of each API a broker serves, in each version: every field set, null wherever null may be,
 //! all defaults, and with tagged fields nobody knows; and record batches in each compression.
 

@@ -79,7 +79,7 @@ fn prepare(
             .iter()
             .filter_map(|config| Some((config.name.to_string(), value(&config.value)?)))
             .collect();
-        check_broker(ctx.node.id, name, &overrides)?;
+        check_broker(ctx.node.id, &ctx.node.config(), name, &overrides)?;
     }
     let configs = configs.iter().map(|config| ConfigEntry {
         name: config.name.to_string(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::RequestContext;
 use super::submit::unexpected;
+use crate::config::BrokerConfig;
 use crate::controller::command::ApiError;
 use crate::controller::image::ConfigOverrides;
 use crate::controller::records::ConfigResourceType;
@@ -138,6 +139,7 @@ pub(super) fn check_authorized(
 /// A broker checks its own configs; the empty name stands for all brokers.
 pub(super) fn check_broker(
     me: NodeId,
+    config: &BrokerConfig,
     name: &str,
     overrides: &ConfigOverrides,
 ) -> Result<(), ApiError> {
@@ -153,7 +155,7 @@ pub(super) fn check_broker(
             Ok(_) => {}
         }
     }
-    crate::config::broker::validate_overrides(overrides, !name.is_empty())
+    crate::config::broker::validate_overrides(config, overrides, !name.is_empty())
         .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, error.to_string()))
 }
 
@@ -207,7 +209,12 @@ mod tests {
     #[test]
     fn a_broker_takes_only_its_own_name() {
         let told = |name| {
-            let checked = check_broker(NodeId(1), name, &ConfigOverrides::new());
+            let checked = check_broker(
+                NodeId(1),
+                &BrokerConfig::default(),
+                name,
+                &ConfigOverrides::new(),
+            );
             checked.err().map(|error| error.to_string())
         };
         assert_eq!(told("1"), None);

@@ -17,6 +17,7 @@ use super::broker_logger;
 use super::config_changes::check_authorized;
 use super::submit::message;
 use crate::config::describe::{self, ConfigEntry, ConfigSource, ConfigSynonym};
+use crate::config::broker::kafka_only;
 use crate::config::{ConfigType, group};
 use crate::controller::client_metrics;
 use crate::controller::command::ApiError;
@@ -104,26 +105,29 @@ fn describe(
     }
 }
 
-/// What was set of options that only Kafka has: kept and shown, without effect.
+/// What was set of options that only Kafka has: kept and shown, without effect. What Kafka does not have either is
+/// some plug-in's, and may be a secret.
 fn add_unknown(entries: &mut Vec<ConfigEntry>, overrides: &ConfigOverrides, source: ConfigSource) {
     for (name, value) in overrides {
         if entries.iter().any(|entry| entry.name == *name) {
             continue;
         }
+        let is_known = kafka_only(name).is_some();
         // Nothing tells which of them are secrets but their names.
-        let is_sensitive = ["password", "jaas.config", "secret", "certificate", ".key"]
+        let has_secret = ["password", "jaas.config", "secret", "certificate", ".key"]
             .iter()
             .any(|secret| name.contains(secret));
+        let is_sensitive = has_secret || !is_known;
         entries.push(ConfigEntry {
             name: name.clone(),
             value: Some(value.clone()),
             source,
             is_sensitive,
-            read_only: false,
-            config_type: if is_sensitive {
-                ConfigType::Password
-            } else {
-                ConfigType::String
+            read_only: !is_known,
+            config_type: match (is_known, is_sensitive) {
+                (false, _) => ConfigType::Unknown,
+                (true, true) => ConfigType::Password,
+                (true, false) => ConfigType::String,
             },
             documentation: "",
             synonyms: vec![ConfigSynonym {
@@ -273,6 +277,7 @@ mod tests {
         let overrides = [
             ("known", "1"),
             ("log.cleaner.io.buffer.size", "2"),
+            ("my.plugin", "4"),
             ("ssl.key.password", "3"),
         ];
         let overrides = overrides.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -289,6 +294,7 @@ mod tests {
             [
                 ("known", Some("v")),
                 ("log.cleaner.io.buffer.size", Some("2")),
+                ("my.plugin", None),
                 ("ssl.key.password", None),
             ]
         );

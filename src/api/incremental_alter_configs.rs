@@ -82,7 +82,7 @@ fn prepare(
             let image = ctx.node.metadata();
             let before = image.configs(kind, name);
             let after = configs::after(before, kind, &ops, &OptionsTables)?;
-            check_broker(ctx.node.id, name, &after)?;
+            check_broker(ctx.node.id, &ctx.node.config(), name, &after)?;
         }
         _ => {}
     }

@@ -1,10 +1,14 @@
 //! A broker's options: defaults, the file, the command line, and what is changed while running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::broker_options::{BROKER_OPTIONS, BrokerOptions};
 use super::options::{InvalidConfig, OptionSpec, UpdateMode};
+use super::value::{ConfigType, without_unit};
+
+/// Kafka's broker options that are not here, and how Kafka lets each be changed.
+const KAFKA_ONLY: &str = include_str!("kafka_only_options.txt");
 
 /// Where a static value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +30,7 @@ impl Origin {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BrokerConfig {
     options: BrokerOptions,
-    /// What the file and the command line set.
+    /// What the file and the command line set, as plain text without units.
     statics: BTreeMap<&'static str, (Origin, String)>,
     /// What was set for every broker, and for this one, while running.
     pub(super) cluster: Arc<BTreeMap<String, String>>,
@@ -41,12 +45,33 @@ impl std::ops::Deref for BrokerConfig {
     }
 }
 
+/// How an option that only Kafka has can be changed while running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaOnly {
+    Mode(UpdateMode),
+    /// Secrets and stores, which only a name that begins with `listener.name.` changes.
+    PerListener,
+}
+
+/// `None`: Kafka's brokers do not have it either, or it is here.
+pub fn kafka_only(name: &str) -> Option<KafkaOnly> {
+    let rows = KAFKA_ONLY.lines().filter_map(|line| line.split_once(' '));
+    let (_, mode) = rows.into_iter().find(|(known, _)| *known == name)?;
+    Some(match mode {
+        "cluster-wide" => KafkaOnly::Mode(UpdateMode::ClusterWide),
+        "per-broker" => KafkaOnly::Mode(UpdateMode::PerBroker),
+        "per-listener" => KafkaOnly::PerListener,
+        _ => KafkaOnly::Mode(UpdateMode::ReadOnly),
+    })
+}
+
 pub fn spec(name: &str) -> Option<&'static OptionSpec> {
     BROKER_OPTIONS.iter().find(|spec| spec.name == name)
 }
 
 impl BrokerConfig {
-    /// Sets a value before the start. A later origin wins over an earlier.
+    /// Sets a value before the start, with or without a unit. A later origin wins over an earlier. Nothing for an
+    /// option without a default unsets it.
     pub fn set_static(
         &mut self,
         name: &str,
@@ -64,9 +89,29 @@ impl BrokerConfig {
         {
             return Ok(());
         }
-        self.options.set(spec.name, value).ok_or_else(unknown)??;
-        self.statics.insert(spec.name, (origin, value.to_owned()));
+        if value.trim().is_empty() && spec.default.is_empty() {
+            self.statics.remove(spec.name);
+            self.options = self.before_changes().options;
+            return Ok(());
+        }
+        let plain = without_unit(value, spec.unit)
+            .map_err(|reason| InvalidConfig::value(spec.name, value, reason))?;
+        self.options.set(spec.name, &plain).ok_or_else(unknown)??;
+        self.statics.insert(spec.name, (origin, plain));
         Ok(())
+    }
+
+    /// As the file and the command line have it.
+    fn before_changes(&self) -> BrokerConfig {
+        let mut config = BrokerConfig {
+            statics: self.statics.clone(),
+            ..BrokerConfig::default()
+        };
+        for (name, (_, value)) in &self.statics {
+            // It was taken when it was set.
+            let _ = config.options.set(name, value);
+        }
+        config
     }
 
     /// The value before anything was changed while running, and where it comes from.
@@ -85,13 +130,7 @@ impl BrokerConfig {
         cluster: &BTreeMap<String, String>,
         node: &BTreeMap<String, String>,
     ) -> BrokerConfig {
-        let mut config = BrokerConfig {
-            statics: self.statics.clone(),
-            ..BrokerConfig::default()
-        };
-        for (name, (_, value)) in &self.statics {
-            let _ = config.options.set(name, value);
-        }
+        let mut config = self.before_changes();
         for (name, value) in cluster.iter().chain(node) {
             if let Some(Err(error)) = config.options.set(name, value) {
                 tracing::warn!(%error, "a dynamic option is ignored");
@@ -105,6 +144,13 @@ impl BrokerConfig {
 
 /// Whether an option may be given this value while running.
 pub fn validate_dynamic(name: &str, value: &str) -> Result<(), InvalidConfig> {
+    let is_list = spec(name).is_some_and(|spec| spec.config_type == ConfigType::List);
+    let items = super::value::items(value);
+    if is_list && items.iter().collect::<BTreeSet<_>>().len() != items.len() {
+        return Err(InvalidConfig::Other(format!(
+            "Configuration '{name}' values must not be duplicated."
+        )));
+    }
     match BrokerOptions::default().set(name, value) {
         Some(set) => set,
         // Kafka keeps what it does not know: a plug-in may.
@@ -112,40 +158,92 @@ pub fn validate_dynamic(name: &str, value: &str) -> Result<(), InvalidConfig> {
     }
 }
 
-/// Whether everything set for one broker, or for all, may be set so while running. In Kafka's words.
+/// Whether everything set for one broker, or for all, may be set so on a broker that runs with `base`. In Kafka's
+/// words.
 pub fn validate_overrides(
+    base: &BrokerConfig,
     overrides: &BTreeMap<String, String>,
     per_broker: bool,
 ) -> Result<(), InvalidConfig> {
-    let named = |mode: fn(UpdateMode) -> bool| -> Vec<&str> {
-        overrides
-            .keys()
-            .filter(|name| spec(name).is_some_and(|spec| mode(spec.update)))
-            .map(String::as_str)
-            .collect()
+    // The singular name stands for the plural here.
+    let here = |name: &str| spec(if name == "log.dir" { "log.dirs" } else { name });
+    let change = |name: &str| match here(name) {
+        Some(spec) => Some(KafkaOnly::Mode(spec.update)),
+        None => kafka_only(name),
     };
-    let fixed = named(|mode| mode == UpdateMode::ReadOnly);
-    if !fixed.is_empty() {
-        return Err(InvalidConfig::Other(format!(
-            "Cannot update these configs dynamically: {}",
-            kafka_set(&fixed)
-        )));
-    }
-    let single = named(|mode| mode == UpdateMode::PerBroker);
-    if !per_broker && !single.is_empty() {
-        return Err(InvalidConfig::Other(format!(
-            "Cannot update these configs at default cluster level, broker id must be specified: {}",
-            kafka_set(&single)
-        )));
-    }
+    let refused = |what: &str, applies: &dyn Fn(&str) -> bool| {
+        let names: Vec<&str> = overrides
+            .keys()
+            .map(String::as_str)
+            .filter(|name| applies(name))
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names = names.join(", ");
+        Err(InvalidConfig::Other(format!("{what}: [{names}]")))
+    };
+    refused("Cannot update these configs dynamically", &|name| {
+        change(name) == Some(KafkaOnly::Mode(UpdateMode::ReadOnly))
+    })?;
+    refused(
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+        &|name| change(name) == Some(KafkaOnly::PerListener),
+    )?;
     for (name, value) in overrides {
         validate_dynamic(name, value)?;
     }
-    Ok(())
+    if !per_broker {
+        refused(
+            "Cannot update these configs at default cluster level, broker id must be specified",
+            &|name| {
+                change(name) == Some(KafkaOnly::Mode(UpdateMode::PerBroker))
+                    || name.starts_with("listener.name.")
+            },
+        )?;
+    }
+    together(&if per_broker {
+        base.with_dynamic(&base.cluster, overrides)
+    } else {
+        base.with_dynamic(overrides, &base.node)
+    })
 }
 
-fn kafka_set(names: &[&str]) -> String {
-    format!("[{}]", names.join(", "))
+/// What Kafka's broker checks of options that bound each other and can be changed while running.
+pub(super) fn together(config: &BrokerConfig) -> Result<(), InvalidConfig> {
+    let required = |holds: bool, what: &str| {
+        if holds {
+            return Ok(());
+        }
+        Err(InvalidConfig::Other(format!("requirement failed: {what}")))
+    };
+    required(
+        config.log_roll_ms.is_none_or(|ms| ms >= 1),
+        "log.roll.ms must be greater than or equal to 1",
+    )?;
+    required(
+        config.log_roll_jitter_ms.is_none_or(|ms| ms >= 0),
+        "log.roll.jitter.ms must be greater than or equal to 0",
+    )?;
+    let retention = super::topic::resolve(config, &BTreeMap::new()).retention_ms;
+    required(
+        retention != 0,
+        "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
+    )?;
+    required(
+        config.max_connections_per_ip > 0 || !config.max_connections_per_ip_overrides.is_empty(),
+        "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.",
+    )?;
+    let (min, max) = (
+        config.log_cleaner_min_compaction_lag_ms,
+        config.log_cleaner_max_compaction_lag_ms,
+    );
+    if min > max {
+        return Err(InvalidConfig::Other(format!(
+            "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -186,7 +284,7 @@ mod tests {
     #[test]
     fn only_what_can_change_may_be_changed() {
         let told = |name, value, per_broker| {
-            validate_overrides(&map(&[(name, value)]), per_broker)
+            validate_overrides(&BrokerConfig::default(), &map(&[(name, value)]), per_broker)
                 .err()
                 .map(|error| error.to_string())
         };
@@ -199,15 +297,93 @@ mod tests {
             told("message.max.bytes", "-1", false).unwrap(),
             "Invalid value -1 for configuration message.max.bytes: Value must be at least 0"
         );
+        assert_eq!(
+            told("message.max.bytes", "1KiB", false).unwrap(),
+            "Invalid value 1KiB for configuration message.max.bytes: Not a number of type INT"
+        );
+        // What only Kafka has follows Kafka's rules; what nobody has is kept.
+        assert_eq!(
+            told("broker.id", "10", true).unwrap(),
+            "Cannot update these configs dynamically: [broker.id]"
+        );
+        assert_eq!(
+            told("ssl.keystore.location", "x", true).unwrap(),
+            "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]"
+        );
+        let only_one =
+            "Cannot update these configs at default cluster level, broker id must be specified: ";
+        let listener = "listener.name.internal.ssl.keystore.location";
+        for name in ["ssl.protocol", listener] {
+            assert_eq!(
+                told(name, "x", false).unwrap(),
+                format!("{only_one}[{name}]")
+            );
+            assert_eq!(told(name, "x", true), None);
+        }
+        assert_eq!(told("background.threads", "4", false), None);
+        assert_eq!(told("my.plugin", "4", false), None);
+    }
+
+    #[test]
+    fn what_is_changed_must_fit_what_is_set_already() {
+        let mut base = BrokerConfig::default();
+        base.set_static("log.cleaner.max.compaction.lag.ms", "5s", Origin::File)
+            .unwrap();
+        let lag = map(&[("log.cleaner.min.compaction.lag.ms", "6000")]);
+        assert_eq!(
+            validate_overrides(&base, &lag, false)
+                .unwrap_err()
+                .to_string(),
+            "conflict topic config setting min.compaction.lag.ms (6000) > max.compaction.lag.ms (5000)"
+        );
+        let none = map(&[("max.connections.per.ip", "0")]);
+        assert!(validate_overrides(&base, &none, true).is_err());
+        base.set_static("max.connections.per.ip.overrides", "::1:5", Origin::File)
+            .unwrap();
+        validate_overrides(&base, &none, true).unwrap();
+        let never = map(&[("log.retention.ms", "0")]);
+        assert!(validate_overrides(&base, &never, true).is_err());
+    }
+
+    #[test]
+    fn an_option_without_a_default_can_be_unset() {
+        let mut config = BrokerConfig::default();
+        config
+            .set_static("log.roll.ms", "7d", Origin::File)
+            .unwrap();
+        assert_eq!(config.log_roll_ms, Some(604_800_000));
+        assert_eq!(config.get("log.roll.ms").unwrap(), "604800000");
+        config
+            .set_static("log.roll.ms", "", Origin::CommandLine)
+            .unwrap();
+        assert_eq!(
+            (config.log_roll_ms, config.origin("log.roll.ms")),
+            (None, None)
+        );
+        assert!(
+            config
+                .set_static("num.partitions", "", Origin::File)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn no_option_is_both_here_and_only_kafkas() {
+        for spec in BROKER_OPTIONS {
+            assert_eq!(kafka_only(spec.name), None, "{}", spec.name);
+        }
+        assert_eq!(
+            kafka_only("num.io.threads"),
+            Some(KafkaOnly::Mode(UpdateMode::ClusterWide))
+        );
     }
 
     #[test]
     fn every_default_is_one_its_row_takes() {
         let mut options = BrokerOptions::default();
         for spec in BROKER_OPTIONS {
-            let set = options.set(spec.name, spec.default).unwrap();
             if !spec.default.is_empty() {
-                set.unwrap();
+                options.set(spec.name, spec.default).unwrap().unwrap();
             }
         }
         assert_eq!(options, BrokerOptions::default());

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::listener::{Listener, ProtocolMap};
 use super::options::Valid::{Any, AtLeast, Between, BetweenReal, LevelOrDefault, NonEmpty};
 use super::options::option_table;
-use super::value::{CleanupPolicy, CompressionType, Listener, LogFormat, TimestampType};
+use super::value::{CleanupPolicy, CompressionType, LogFormat, TimestampType};
 
 option_table! {
     /// Every broker option, typed.
@@ -17,7 +18,7 @@ option_table! {
         broker_rack: Option<String> = "broker.rack" "" Any, None, ReadOnly, [] "The rack this server stands in: replicas are spread over racks.";
         listeners: Vec<Listener> = "listeners" "PLAINTEXT://localhost:9092" NonEmpty, None, ReadOnly, [] "What Kafka clients connect to: NAME://host:port, several by commas. An empty host is every address; port 0 takes a free one.";
         advertised_listeners: Vec<Listener> = "advertised.listeners" "" Any, None, ReadOnly, [] "What clients are told to connect to, by listener name, where that differs from listeners.";
-        listener_security_protocol_map: Vec<String> = "listener.security.protocol.map" "PLAINTEXT:PLAINTEXT" Any, None, ReadOnly, [] "Which protocol a listener name speaks. Only PLAINTEXT is served yet.";
+        listener_security_protocol_map: ProtocolMap = "listener.security.protocol.map" "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT" Any, None, ReadOnly, [] "Which protocol a listener name speaks. Only PLAINTEXT is served yet.";
         http_listen: String = "http.listen" "localhost:9404" Any, None, ReadOnly, [] "Where metrics, health and log levels are served over HTTP; empty: nowhere; port 0 takes a free one.";
         log_dirs: Vec<PathBuf> = "log.dirs" "./data" NonEmpty, None, ReadOnly, [] "The directories that hold the data.";
         worker_threads: i32 = "worker.threads" "0" AtLeast(0), None, ReadOnly, [] "Threads that serve connections; 0: one for each processor.";
@@ -50,11 +51,11 @@ option_table! {
         compression_zstd_level: i32 = "compression.zstd.level" "3" Between(-131072, 22), None, ClusterWide, [] "Effort of zstd.";
         log_durable_acks: bool = "log.durable.acks" "true" Any, None, ClusterWide, [] "acks=all is answered when the records are on disk, and only then are they readable. Off: when they are in the page cache, as in Kafka.";
         log_segment_bytes: i32 = "log.segment.bytes" "1073741824" AtLeast(1048576), Bytes, ClusterWide, [] "A segment file ends before it grows beyond this.";
-        log_roll_ms: Option<i64> = "log.roll.ms" "" AtLeast(1), Ms, ClusterWide, [] "A segment ends after so long even when it is not full; unset: log.roll.hours.";
+        log_roll_ms: Option<i64> = "log.roll.ms" "" Any, Ms, ClusterWide, [] "A segment ends after so long even when it is not full; unset: log.roll.hours.";
         log_roll_hours: i32 = "log.roll.hours" "168" AtLeast(1), Hours, ReadOnly, [] "The same in hours.";
-        log_roll_jitter_ms: Option<i64> = "log.roll.jitter.ms" "" AtLeast(0), Ms, ClusterWide, [] "Up to so much earlier, so that not all end at once; unset: log.roll.jitter.hours.";
+        log_roll_jitter_ms: Option<i64> = "log.roll.jitter.ms" "" Any, Ms, ClusterWide, [] "Up to so much earlier, so that not all end at once; unset: log.roll.jitter.hours.";
         log_roll_jitter_hours: i32 = "log.roll.jitter.hours" "0" AtLeast(0), Hours, ReadOnly, [] "The same in hours.";
-        log_retention_ms: Option<i64> = "log.retention.ms" "" AtLeast(-1), Ms, ClusterWide, [] "How long records are kept; -1: for ever; unset: log.retention.minutes.";
+        log_retention_ms: Option<i64> = "log.retention.ms" "" Any, Ms, ClusterWide, [] "How long records are kept; -1: for ever; unset: log.retention.minutes.";
         log_retention_minutes: Option<i32> = "log.retention.minutes" "" Any, Minutes, ReadOnly, [] "The same in minutes; unset: log.retention.hours.";
         log_retention_hours: i32 = "log.retention.hours" "168" Any, Hours, ReadOnly, [] "The same in hours.";
         log_retention_bytes: i64 = "log.retention.bytes" "-1" Any, Bytes, ClusterWide, [] "How much of a partition is kept; -1: everything.";
@@ -71,7 +72,7 @@ option_table! {
         log_message_timestamp_after_max_ms: i64 = "log.message.timestamp.after.max.ms" "3600000" AtLeast(0), Ms, ClusterWide, [] "A record from further in the future than this is refused.";
         log_preallocate: bool = "log.preallocate" "false" Any, None, ClusterWide, [] "New segments are given their full size on disk at once.";
         log_flush_interval_messages: i64 = "log.flush.interval.messages" "9223372036854775807" AtLeast(1), None, ClusterWide, [] "Records after which a log is flushed, whatever else asks for it.";
-        log_flush_interval_ms: Option<i64> = "log.flush.interval.ms" "" AtLeast(0), Ms, ClusterWide, [] "Time after which a log is flushed, whatever else asks for it.";
+        log_flush_interval_ms: Option<i64> = "log.flush.interval.ms" "" Any, Ms, ClusterWide, [] "Time after which a log is flushed, whatever else asks for it.";
         log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms" "60000" AtLeast(0), Ms, ReadOnly, [] "How often recovery points are written down.";
         log_flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms" "60000" AtLeast(0), Ms, ReadOnly, [] "How often log start offsets are written down.";
         replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms" "5000" AtLeast(1), Ms, ReadOnly, [] "How often high watermarks are written down.";

@@ -54,17 +54,15 @@ pub fn topic(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec
     let resolved = topic::resolve(broker, overrides);
     TOPIC_OPTIONS
         .iter()
-        .filter(|spec| !spec.name.starts_with("internal."))
+        .filter(|spec| !spec.is_internal() || overrides.contains_key(spec.name))
         .map(|spec| {
-            let own = overrides.get(spec.name).map(|value| ConfigSynonym {
+            let own = overrides.get(spec.name).map(|set| ConfigSynonym {
                 name: spec.name.to_owned(),
-                value: Some(value.clone()),
+                value: as_set(spec, set).or_else(|| resolved.get(spec.name)),
                 source: ConfigSource::DynamicTopic,
             });
-            let synonyms: Vec<ConfigSynonym> = own
-                .into_iter()
-                .chain(spec.synonyms.iter().flat_map(|name| places(broker, name)))
-                .collect();
+            let inherited = places(broker, spec.synonyms);
+            let synonyms: Vec<ConfigSynonym> = own.into_iter().chain(inherited).collect();
             entry(spec, resolved.get(spec.name), synonyms, false)
         })
         .collect()
@@ -72,14 +70,17 @@ pub fn topic(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec
 
 /// Every option of this broker.
 pub fn broker(config: &BrokerConfig) -> Vec<ConfigEntry> {
+    let is_set = |name| {
+        config.origin(name).is_some()
+            || config.cluster.contains_key(name)
+            || config.node.contains_key(name)
+    };
     BROKER_OPTIONS
         .iter()
+        .filter(|spec| !spec.is_internal() || is_set(spec.name))
         .map(|spec| {
             let read_only = spec.update == UpdateMode::ReadOnly;
-            let synonyms = alternatives(spec.name)
-                .iter()
-                .flat_map(|name| places(config, name))
-                .collect();
+            let synonyms = places(config, alternatives(&spec.name));
             entry(spec, config.get(spec.name), synonyms, read_only)
         })
         .collect()
@@ -107,15 +108,10 @@ fn entry(
     synonyms: Vec<ConfigSynonym>,
     read_only: bool,
 ) -> ConfigEntry {
-    // A list is shown in the order in which it was set.
-    let as_set = synonyms
-        .first()
-        .and_then(|synonym| synonym.value.as_deref())
-        .filter(|_| spec.config_type == ConfigType::List)
-        .map(|text| super::value::list(text).collect::<Vec<_>>().join(","));
+    let set = synonyms.first().and_then(|first| first.value.as_deref());
     ConfigEntry {
         name: spec.name.to_owned(),
-        value: as_set.or(value),
+        value: set.and_then(|text| as_set(spec, text)).or(value),
         source: synonyms
             .first()
             .map_or(ConfigSource::Default, |synonym| synonym.source),
@@ -127,46 +123,57 @@ fn entry(
     }
 }
 
+/// A list is shown in the order in which it was set, what comes again left out.
+fn as_set(spec: &OptionSpec, text: &str) -> Option<String> {
+    let is_list = spec.config_type == ConfigType::List;
+    let items = super::value::distinct(text).ok().filter(|_| is_list)?;
+    Some(items.join(","))
+}
+
 /// The names under which an option may be set, the strongest first.
-fn alternatives(name: &str) -> Vec<&str> {
-    let all: &[&str] = match name {
-        "log.retention.ms" => &[
+fn alternatives<'a>(name: &'a &'static str) -> &'a [&'static str] {
+    const GROUPS: [&[&str]; 3] = [
+        &[
             "log.retention.ms",
             "log.retention.minutes",
             "log.retention.hours",
         ],
-        "log.retention.minutes" => &["log.retention.minutes", "log.retention.hours"],
-        "log.roll.ms" => &["log.roll.ms", "log.roll.hours"],
-        "log.roll.jitter.ms" => &["log.roll.jitter.ms", "log.roll.jitter.hours"],
-        _ => return vec![name],
-    };
-    all.to_vec()
+        &["log.roll.ms", "log.roll.hours"],
+        &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+    ];
+    let mut groups = GROUPS.into_iter();
+    groups
+        .find(|group| group.contains(name))
+        .and_then(|group| group.split_at_checked(group.iter().position(|known| known == name)?))
+        .map_or(std::slice::from_ref(name), |(_, from_here)| from_here)
 }
 
-/// Where a broker option has a value, the strongest first.
-fn places(config: &BrokerConfig, name: &str) -> Vec<ConfigSynonym> {
-    let at = |value: &str, source| ConfigSynonym {
+/// Where the first of these broker options has a value, and the others behind it: the strongest first. As in Kafka
+/// nothing is told when the first has none, even where another decides.
+fn places(config: &BrokerConfig, names: &[&str]) -> Vec<ConfigSynonym> {
+    let at = |name: &str, value: &str, source| ConfigSynonym {
         name: name.to_owned(),
         value: Some(value.to_owned()),
         source,
     };
-    let dynamic = config
-        .node
-        .get(name)
-        .map(|v| at(v, ConfigSource::DynamicBroker));
-    let for_all = config
-        .cluster
-        .get(name)
-        .map(|v| at(v, ConfigSource::DynamicDefaultBroker));
-    let fixed = config
-        .static_value(name)
-        .map(|(_, value)| at(value, ConfigSource::StaticBroker));
-    let default = super::broker::spec(name)
-        .filter(|spec| !spec.default.is_empty())
-        .map(|spec| at(spec.default, ConfigSource::Default));
-    [dynamic, for_all, fixed, default]
-        .into_iter()
-        .flatten()
+    let dynamic = names.iter().filter_map(|name| {
+        let value = config.node.get(*name)?;
+        Some(at(name, value, ConfigSource::DynamicBroker))
+    });
+    let for_all = names.iter().filter_map(|name| {
+        let value = config.cluster.get(*name)?;
+        Some(at(name, value, ConfigSource::DynamicDefaultBroker))
+    });
+    let fixed = names.iter().filter_map(|name| {
+        let (_, value) = config.static_value(name)?;
+        Some(at(name, value, ConfigSource::StaticBroker))
+    });
+    let defaults = names.iter().filter_map(|name| {
+        let spec = super::broker::spec(name).filter(|spec| !spec.default.is_empty())?;
+        Some(at(name, spec.default, ConfigSource::Default))
+    });
+    let all = dynamic.chain(for_all).chain(fixed).chain(defaults);
+    all.skip_while(|place| names.first().is_none_or(|first| place.name != **first))
         .collect()
 }
 
@@ -199,15 +206,82 @@ mod tests {
             .collect();
         assert_eq!(
             places,
-            [
-                ("retention.ms", "9", ConfigSource::DynamicTopic),
-                ("log.retention.minutes", "5", ConfigSource::StaticBroker),
-                ("log.retention.hours", "168", ConfigSource::Default),
-            ]
+            [("retention.ms", "9", ConfigSource::DynamicTopic),],
+            "nothing of log.retention.minutes, as in Kafka"
         );
+        // What Apache Kafka 4.4.0 answers: the value of the minutes, and no word of them.
         let unset = find(topic(&config, &BTreeMap::new()), "retention.ms");
         assert_eq!(unset.value.as_deref(), Some("300000"));
-        assert_eq!(unset.source, ConfigSource::StaticBroker);
+        assert_eq!(unset.source, ConfigSource::Default);
+        assert_eq!(unset.synonyms, []);
+        let minutes = find(broker(&config), "log.retention.minutes");
+        let names: Vec<_> = minutes.synonyms.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["log.retention.minutes", "log.retention.hours"]);
+        assert_eq!(find(broker(&config), "log.retention.ms").value, None);
+    }
+
+    #[test]
+    fn values_are_shown_as_they_are_understood() {
+        let overrides = [
+            ("retention.ms", " 9 "),
+            ("min.cleanable.dirty.ratio", "1"),
+            ("cleanup.policy", "delete , compact,delete"),
+            ("internal.segment.bytes", "1048576"),
+        ];
+        let overrides: BTreeMap<_, _> = overrides
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let set = |name| {
+            let entry = find(topic(&BrokerConfig::default(), &overrides), name);
+            assert_eq!(entry.value, entry.synonyms[0].value);
+            entry.value.unwrap()
+        };
+        assert_eq!(set("retention.ms"), "9");
+        assert_eq!(set("min.cleanable.dirty.ratio"), "1.0");
+        assert_eq!(set("cleanup.policy"), "delete,compact");
+        assert_eq!(set("internal.segment.bytes"), "1048576");
+        let plain = topic(&BrokerConfig::default(), &BTreeMap::new());
+        assert!(
+            plain
+                .iter()
+                .all(|entry| !entry.name.starts_with("internal."))
+        );
+        let internal = "producer.id.expiration.check.interval.ms";
+        let mut config = BrokerConfig::default();
+        assert!(broker(&config).iter().all(|entry| entry.name != internal));
+        config.set_static(internal, "7s", Origin::File).unwrap();
+        let shown = find(broker(&config), internal);
+        assert_eq!(shown.value.as_deref(), Some("7000"));
+        assert_eq!(shown.synonyms[0].value.as_deref(), Some("7000"));
+    }
+
+    #[test]
+    fn places_are_told_by_strength_before_name() {
+        let dynamic =
+            |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let config = BrokerConfig::default().with_dynamic(
+            &dynamic("log.roll.ms", "7000000"),
+            &dynamic("message.max.bytes", "3"),
+        );
+        let places = |name| {
+            let entry = find(topic(&config, &BTreeMap::new()), name);
+            let places = entry.synonyms.into_iter();
+            places.map(|s| (s.name, s.source)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            places("segment.ms"),
+            [
+                ("log.roll.ms".to_owned(), ConfigSource::DynamicDefaultBroker),
+                ("log.roll.hours".to_owned(), ConfigSource::Default),
+            ]
+        );
+        assert_eq!(
+            places("max.message.bytes"),
+            [
+                ("message.max.bytes".to_owned(), ConfigSource::DynamicBroker),
+                ("message.max.bytes".to_owned(), ConfigSource::Default),
+            ]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::group_options::{GROUP_OPTIONS, GroupConfig};
 use super::options::{InvalidConfig, OptionSpec};
 
 /// Lowest and highest value of an option, as a broker allows them to groups.
-const BOUNDS: [(&str, i64, i64); 13] = [
+const BOUNDS: [(&str, i64, i64); 15] = [
     ("consumer.assignment.interval.ms", 0, 15_000),
     ("consumer.heartbeat.interval.ms", 5_000, 15_000),
     ("consumer.session.timeout.ms", 45_000, 60_000),
@@ -21,6 +21,8 @@ const BOUNDS: [(&str, i64, i64); 13] = [
     ("streams.heartbeat.interval.ms", 5_000, 15_000),
     ("streams.session.timeout.ms", 45_000, 60_000),
     ("streams.num.standby.replicas", 0, 2),
+    ("streams.num.warmup.replicas", 0, 20),
+    ("streams.task.offset.interval.ms", 15_000, i64::MAX),
 ];
 const STREAMS_ASSIGNORS: [&str; 1] = ["sticky"];
 
@@ -45,6 +47,13 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfi
     if let Some(unknown) = overrides.keys().find(|name| spec(name).is_none()) {
         return other(format!("Unknown group config name: {unknown}"));
     }
+    let tags = overrides.get("streams.rack.aware.assignment.tags");
+    let tags = tags.map_or_else(Vec::new, |text| super::value::items(text));
+    if tags.iter().collect::<BTreeSet<_>>().len() != tags.len() {
+        return other(
+            "streams.rack.aware.assignment.tags must not contain duplicate tag keys.".to_owned(),
+        );
+    }
     for (name, value) in overrides {
         if let Some(set) = config.set(name, value) {
             set?;
@@ -61,10 +70,14 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfi
         {
             continue;
         }
-        return other(if name == "streams.num.standby.replicas" {
-            format!("{name} must be less than or equal to {max}")
-        } else {
-            format!("{name} must be in the range {min} to {max} inclusive.")
+        return other(match name {
+            "streams.num.standby.replicas" | "streams.num.warmup.replicas" => {
+                format!("{name} must be less than or equal to {max}")
+            }
+            "streams.task.offset.interval.ms" => {
+                format!("{name} must be greater than or equal to {min}")
+            }
+            _ => format!("{name} must be in the range {min} to {max} inclusive."),
         });
     }
     for (kind, session, heartbeat) in [
@@ -96,10 +109,13 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfi
 /// Every option of a group that has set `overrides`, as DescribeConfigs shows it.
 pub fn describe(overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
     let resolved = resolve(overrides);
-    let entries = GROUP_OPTIONS.iter().map(|spec| {
+    let shown = GROUP_OPTIONS
+        .iter()
+        .filter(|spec| !spec.is_internal() || overrides.contains_key(spec.name));
+    let entries = shown.map(|spec| {
         let own = overrides.get(spec.name).map(|value| ConfigSynonym {
             name: spec.name.to_owned(),
-            value: Some(value.clone()),
+            value: resolved.get(spec.name).or_else(|| Some(value.clone())),
             source: ConfigSource::Group,
         });
         // The broker options of that name are Kafka's: here nothing can set them.
@@ -147,12 +163,6 @@ fn words(config: &GroupConfig) -> Result<(), InvalidConfig> {
             ),
         ));
     }
-    let tags = &config.streams_rack_aware_assignment_tags;
-    if tags.iter().collect::<BTreeSet<_>>().len() != tags.len() {
-        return Err(InvalidConfig::Other(
-            "streams.rack.aware.assignment.tags must not contain duplicate tag keys.".to_owned(),
-        ));
-    }
     if let Some(assignor) = &config.streams_assignor_name
         && !STREAMS_ASSIGNORS.contains(&assignor.as_str())
     {
@@ -171,6 +181,7 @@ fn words(config: &GroupConfig) -> Result<(), InvalidConfig> {
 
 /// An ISO 8601 duration of days, hours, minutes and seconds, not negative.
 fn is_duration(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
     let Some(rest) = text.strip_prefix('P') else {
         return false;
     };
@@ -273,7 +284,14 @@ mod tests {
     fn a_group_shows_what_it_set_over_the_default() {
         let overrides = [("share.delivery.count.limit".to_owned(), "7".to_owned())];
         let entries = describe(&overrides.into());
-        assert_eq!(entries.len(), GROUP_OPTIONS.len());
+        let internal = GROUP_OPTIONS
+            .iter()
+            .filter(|spec| spec.is_internal())
+            .count();
+        assert_eq!(
+            (entries.len() + internal, internal),
+            (GROUP_OPTIONS.len(), 6)
+        );
         let find = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap();
         let set = find("share.delivery.count.limit");
         assert_eq!(

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::broker_options::BROKER_OPTIONS;
 use super::options::InvalidConfig;
-use super::{BrokerConfig, Origin};
-
-/// Kafka's broker options that are not here, so that who brings a Kafka file is told so.
-const KAFKA_ONLY: &str = include_str!("kafka_only_options.txt");
+use super::{BrokerConfig, Origin, SecurityProtocol};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -122,7 +119,7 @@ fn apply(
 }
 
 fn unknown(key: &str) -> String {
-    if KAFKA_ONLY.lines().any(|name| name == key) {
+    if super::broker::kafka_only(key).is_some() || key.starts_with("listener.name.") {
         return "an option of Apache Kafka that dohle does not have".to_owned();
     }
     let nearest = BROKER_OPTIONS
@@ -165,41 +162,56 @@ fn check_together(config: &BrokerConfig) -> Result<(), ConfigError> {
             reason,
         })
     };
-    for pair in &config.listener_security_protocol_map {
-        match pair.split_once(':') {
-            Some((_, protocol)) if protocol.eq_ignore_ascii_case("PLAINTEXT") => {}
-            Some((_, protocol)) => {
-                return refused(
-                    "listener.security.protocol.map",
-                    format!("{protocol} is not served yet, only PLAINTEXT"),
-                );
+    for listener in &config.listeners {
+        let name = &listener.name;
+        match config.listener_security_protocol_map.get(name) {
+            Some(SecurityProtocol::Plaintext) => {}
+            Some(other) => {
+                let told = format!("{} is not served yet, only PLAINTEXT", other.name());
+                return refused("listeners", told);
             }
             None => {
-                return refused(
-                    "listener.security.protocol.map",
-                    format!("{pair} is not of the form NAME:PROTOCOL"),
-                );
+                let told = format!("{name} is not named in listener.security.protocol.map");
+                return refused("listeners", told);
             }
         }
-    }
-    for listener in &config.listeners {
-        let secured = ["SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&listener.name.as_str());
-        if secured {
-            return refused(
-                "listeners",
-                format!("{} is not served yet, only PLAINTEXT", listener.name),
-            );
+        let is_twin = |other: &&super::Listener| {
+            other.name != *name && other.host == listener.host && other.port == listener.port
+        };
+        if listener.port != 0 && config.listeners.iter().any(|other| is_twin(&other)) {
+            let told = format!("{}:{} is named twice", listener.host, listener.port);
+            return refused("listeners", told);
         }
     }
     for advertised in &config.advertised_listeners {
         if config.listeners.iter().all(|l| l.name != advertised.name) {
-            return refused(
-                "advertised.listeners",
-                format!("{} is not among listeners", advertised.name),
-            );
+            let told = format!("{} is not among listeners", advertised.name);
+            return refused("advertised.listeners", told);
+        }
+        if ["0.0.0.0", "::"].contains(&advertised.host.as_str()) {
+            let told = format!("{} is no address that a client reaches", advertised.host);
+            return refused("advertised.listeners", told);
         }
     }
-    Ok(())
+    if config.group_min_session_timeout_ms > config.group_max_session_timeout_ms {
+        let max = config.group_max_session_timeout_ms;
+        let told = format!("more than group.max.session.timeout.ms ({max})");
+        return refused("group.min.session.timeout.ms", told);
+    }
+    if let Err(error) = crate::logging::LogLevels::detached(&config.log_level) {
+        return refused("log.level", error.to_string());
+    }
+    super::broker::together(config).map_err(|error| {
+        // Every one of them begins with the option it is about.
+        let told = error.to_string();
+        let told = told.trim_start_matches("requirement failed: ");
+        let told = told.trim_start_matches("conflict topic config setting ");
+        let (key, reason) = told.split_once(' ').unwrap_or((told, ""));
+        ConfigError::Option {
+            key: key.to_owned(),
+            reason: reason.to_owned(),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -264,6 +276,38 @@ mod tests {
             (
                 "listeners = \"SSL://:1\"",
                 "listeners: SSL is not served yet, only PLAINTEXT",
+            ),
+            (
+                "listeners = \"INSIDE://a:1\"",
+                "listeners: INSIDE is not named in listener.security.protocol.map",
+            ),
+            (
+                "listeners = \"A://h:1,B://h:1\"\nlistener.security.protocol.map = \"A:PLAINTEXT,B:PLAINTEXT\"",
+                "listeners: h:1 is named twice",
+            ),
+            (
+                "advertised.listeners = \"PLAINTEXT://0.0.0.0:1\"",
+                "advertised.listeners: 0.0.0.0 is no address that a client reaches",
+            ),
+            (
+                "group.min.session.timeout.ms = \"2h\"",
+                "group.min.session.timeout.ms: more than group.max.session.timeout.ms (1800000)",
+            ),
+            (
+                "log.level = \"loud\"",
+                "log.level: 'loud' is neither a level (trace, debug, info, warn, error) nor target=level",
+            ),
+            (
+                "log.retention.hours = 0",
+                "log.retention.ms: must be unlimited (-1) or, greater than or equal to 1",
+            ),
+            (
+                "log.roll.hours = \"90m\"",
+                "log.roll.hours: invalid value \"90m\": Not a whole number of hours",
+            ),
+            (
+                "listener.name.a.ssl.keystore.location = \"x\"",
+                "listener.name.a.ssl.keystore.location: an option of Apache Kafka that dohle does not have",
             ),
             (
                 "advertised.listeners = \"B://a:1\"",

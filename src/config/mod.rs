@@ -1,6 +1,6 @@
-//! Every option there is: two tables (broker, topic), and what follows from them.
+//! Every option there is: three tables (broker, topic, group), and what follows from them.
 //!
-//! Adding an option is one row in `broker_options` or `topic_options`. Loading, checking, `dohle config`, the
+//! Adding an option is one row in `broker_options`, `topic_options` or `group_options`. Loading, checking, `dohle config`, the
 //! reference file and DescribeConfigs follow from it.
 
 pub mod broker;
@@ -8,6 +8,7 @@ mod broker_options;
 pub mod describe;
 pub mod group;
 mod group_options;
+mod listener;
 pub mod load;
 mod options;
 pub mod reference;
@@ -18,9 +19,10 @@ mod value;
 pub use broker::{BrokerConfig, Origin};
 pub use broker_options::BROKER_OPTIONS;
 pub use group_options::{GROUP_OPTIONS, GroupConfig};
+pub use listener::{Listener, ProtocolMap, SecurityProtocol};
 pub use load::{ConfigError, load};
 pub use options::{InvalidConfig, OptionSpec, UpdateMode, Valid};
 pub use topic_options::{TOPIC_OPTIONS, TopicConfig};
 pub use value::{
-    CleanupPolicy, CompressionType, ConfigType, Listener, LogFormat, TimestampType, Unit,
+    CleanupPolicy, CompressionType, ConfigType, LogFormat, ThrottledReplicas, TimestampType, Unit,
 };

@@ -41,7 +41,12 @@ impl Valid {
             Valid::Between(min, max) => range(min as f64, max as f64),
             Valid::BetweenReal(min, max) => range(min, max),
             Valid::LevelOrDefault(..) if number == Some(-1.0) => Ok(()),
-            Valid::LevelOrDefault(min, max) => range(min as f64, max as f64),
+            Valid::LevelOrDefault(min, max) => match range(min as f64, max as f64) {
+                Ok(()) => Ok(()),
+                Err(_) => Err(format!(
+                    "Value must be between {min} and {max} or equal to -1"
+                )),
+            },
             Valid::NonEmpty if shown.is_none_or(str::is_empty) => {
                 Err("Value must not be empty".to_owned())
             }
@@ -83,6 +88,24 @@ pub struct OptionSpec {
     /// Of a topic option: the broker options that give its default, first found first.
     pub synonyms: &'static [&'static str],
     pub doc: &'static str,
+}
+
+/// Options that Kafka keeps to itself: taken, but shown only where they are set.
+const INTERNAL: &[&str] = &[
+    "consumer.assignor.offload.enable",
+    "internal.segment.bytes",
+    "producer.id.expiration.check.interval.ms",
+    "share.assignor.offload.enable",
+    "streams.acceptable.recovery.lag",
+    "streams.assignor.offload.enable",
+    "streams.num.warmup.replicas",
+    "streams.task.offset.interval.ms",
+];
+
+impl OptionSpec {
+    pub fn is_internal(&self) -> bool {
+        INTERNAL.contains(&self.name)
+    }
 }
 
 /// A value that an option does not take. Displays as Kafka's `ConfigException`.
@@ -147,7 +170,7 @@ macro_rules! option_table {
             ) -> Option<Result<(), $crate::config::options::InvalidConfig>> {
                 match name {
                     $($key => Some($crate::config::options::parse(
-                        $key, text, $valid, $crate::config::value::Unit::$unit,
+                        $key, text, $valid,
                     ).map(|value| self.$field = value)),)*
                     _ => None,
                 }
@@ -167,9 +190,7 @@ macro_rules! option_table {
             #[allow(clippy::too_many_lines, reason = "one line a row")]
             fn default() -> Self {
                 Self {
-                    $($field: $crate::config::options::default(
-                        $key, $default, $crate::config::value::Unit::$unit,
-                    ),)*
+                    $($field: $crate::config::options::default($key, $default),)*
                 }
             }
         }
@@ -178,20 +199,26 @@ macro_rules! option_table {
 
 pub(super) use option_table;
 
-use super::value::{OptionValue, without_unit};
+use super::value::{OptionValue, Refusal};
 
+/// The value that plain text is, in Kafka's steps: first what type it is, then whether it is in its range.
 pub(super) fn parse<T: OptionValue>(
     name: &str,
     text: &str,
     valid: Valid,
-    unit: Unit,
 ) -> Result<T, InvalidConfig> {
-    let invalid = |reason: String| InvalidConfig::value(name, text, reason);
-    let plain = without_unit(text, unit).map_err(invalid)?;
-    let value = T::parse(&plain).map_err(invalid)?;
+    let value = T::parse(text).map_err(|refusal| match refusal {
+        Refusal::Text(reason) => InvalidConfig::value(name, text, reason),
+        Refusal::Value { value, reason } => InvalidConfig::value(name, &value, reason),
+        Refusal::Form { value, form } => {
+            InvalidConfig::value(name, &value, format!("{name} {form}"))
+        }
+        Refusal::Of(what) => InvalidConfig::Other(format!("Configuration '{name}' {what}")),
+    })?;
+    let shown = value.show();
     valid
-        .check(value.number(), value.show().as_deref())
-        .map_err(invalid)?;
+        .check(value.number(), shown.as_deref())
+        .map_err(|reason| InvalidConfig::value(name, shown.as_deref().unwrap_or(text), reason))?;
     Ok(value)
 }
 
@@ -200,8 +227,11 @@ pub(super) fn parse<T: OptionValue>(
     clippy::panic,
     reason = "a default that its own type refuses is a bug in the table"
 )]
-pub(super) fn default<T: OptionValue>(name: &str, text: &str, unit: Unit) -> T {
-    match parse(name, text, Valid::Any, unit) {
+pub(super) fn default<T: OptionValue>(name: &str, text: &str) -> T {
+    if let Some(unset) = T::unset().filter(|_| text.is_empty()) {
+        return unset;
+    }
+    match parse(name, text, Valid::Any) {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
     }

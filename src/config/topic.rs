@@ -11,23 +11,23 @@ pub fn spec(name: &str) -> Option<&'static OptionSpec> {
     TOPIC_OPTIONS.iter().find(|spec| spec.name == name)
 }
 
-/// Whether everything that a topic sets is known and valid, each by itself and together.
+/// Whether everything that a topic sets is known and valid, each by itself and together. In Kafka's order: a name
+/// that nobody knows before a value.
 pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfig> {
+    if let Some(unknown) = overrides.keys().find(|name| spec(name).is_none()) {
+        return Err(InvalidConfig::UnknownTopicOption(unknown.clone()));
+    }
     let mut config = TopicConfig::default();
     for (name, value) in overrides {
-        match config.set(name, value) {
-            Some(set) => set?,
-            None => return Err(InvalidConfig::UnknownTopicOption(name.clone())),
+        if let Some(set) = config.set(name, value) {
+            set?;
         }
     }
-    together(&config, overrides)
+    together(&config)
 }
 
 /// What Kafka's `LogConfig` checks of options that bound each other.
-fn together(
-    config: &TopicConfig,
-    overrides: &BTreeMap<String, String>,
-) -> Result<(), InvalidConfig> {
+fn together(config: &TopicConfig) -> Result<(), InvalidConfig> {
     if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
         return Err(InvalidConfig::Other(format!(
             "conflict topic config setting min.compaction.lag.ms ({}) > max.compaction.lag.ms ({})",
@@ -40,34 +40,7 @@ fn together(
                 .to_owned(),
         ));
     }
-    for name in [
-        "leader.replication.throttled.replicas",
-        "follower.replication.throttled.replicas",
-    ] {
-        if let Some(value) = overrides.get(name) {
-            throttled_replicas(name, value)?;
-        }
-    }
     Ok(())
-}
-
-fn throttled_replicas(name: &str, value: &str) -> Result<(), InvalidConfig> {
-    let pairs = || super::value::list(value);
-    let well_formed = pairs().all(|pair| {
-        pair.split_once(':').is_some_and(|(partition, broker)| {
-            partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
-        })
-    });
-    if value.trim() == "*" || well_formed {
-        return Ok(());
-    }
-    Err(InvalidConfig::value(
-        name,
-        value,
-        format!(
-            "{name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-        ),
-    ))
 }
 
 /// The options of a topic as they apply: its own, else the broker's, else the default.
@@ -94,7 +67,10 @@ pub(super) fn broker_default(
     spec.synonyms.iter().find_map(|name| {
         let value = broker.get(name)?;
         let from = super::broker::spec(name).map_or(Unit::None, |spec| spec.unit);
-        Some((*name, in_unit(&value, from, spec.unit)))
+        let value = in_unit(&value, from, spec.unit);
+        // To a broker every negative retention is «for ever».
+        let is_endless = spec.name == "retention.ms" && value.starts_with('-');
+        Some((*name, if is_endless { "-1".to_owned() } else { value }))
     })
 }
 
@@ -105,9 +81,8 @@ fn in_unit(value: &str, from: Unit, to: Unit) -> String {
         _ => return value.to_owned(),
     };
     match value.parse::<i64>() {
-        // -1 is «for ever» in every unit.
-        Ok(number) if number >= 0 => number.saturating_mul(factor).to_string(),
-        _ => value.to_owned(),
+        Ok(number) => number.saturating_mul(factor).to_string(),
+        Err(_) => value.to_owned(),
     }
 }
 
@@ -168,9 +143,14 @@ mod tests {
                 "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
             ),
             (
+                "retention.ms",
+                "7d",
+                "Invalid value 7d for configuration retention.ms: Not a number of type LONG",
+            ),
+            (
                 "compression.gzip.level",
                 "0",
-                "Invalid value 0 for configuration compression.gzip.level: Value must be at least 1",
+                "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
             ),
             ("compression.gzip.level", "-1", "taken"),
             (
@@ -184,6 +164,11 @@ mod tests {
         for (name, value, expected) in table {
             assert_eq!(refusal(name, value), expected);
         }
+        let unknown_first = overrides(&[("cleanup.policy", "shred"), ("no.such.thing", "1")]);
+        assert_eq!(
+            validate(&unknown_first).unwrap_err().to_string(),
+            "Unknown topic config name: no.such.thing"
+        );
         let both = overrides(&[
             ("min.compaction.lag.ms", "10"),
             ("max.compaction.lag.ms", "5"),
@@ -210,10 +195,9 @@ mod tests {
         let both = [("log.retention.hours", "1"), ("log.retention.minutes", "2")];
         assert_eq!(resolved(&both, &[]).retention_ms, 120_000);
         assert_eq!(resolved(&both, &[("retention.ms", "5")]).retention_ms, 5);
-        assert_eq!(
-            resolved(&[("log.retention.hours", "-1")], &[]).retention_ms,
-            -1
-        );
+        for (name, value) in [("log.retention.hours", "-1"), ("log.retention.ms", "-2")] {
+            assert_eq!(resolved(&[(name, value)], &[]).retention_ms, -1, "{name}");
+        }
         assert!(!resolved(&[("log.durable.acks", "false")], &[]).durable_acks);
         assert_eq!(
             resolved(&[("message.max.bytes", "7")], &[]).max_message_bytes,

@@ -4,7 +4,7 @@
 
 use super::options::Valid::{Any, AtLeast, Between, BetweenReal, LevelOrDefault};
 use super::options::option_table;
-use super::value::{CleanupPolicy, CompressionType, TimestampType};
+use super::value::{CleanupPolicy, CompressionType, ThrottledReplicas, TimestampType};
 
 option_table! {
     /// A topic's options as they apply.
@@ -20,10 +20,10 @@ option_table! {
         file_delete_delay_ms: i64 = "file.delete.delay.ms" "60000" AtLeast(0), Ms, ClusterWide, ["log.segment.delete.delay.ms"] "How long the files of what was deleted stay under another name.";
         flush_messages: i64 = "flush.messages" "9223372036854775807" AtLeast(1), None, ClusterWide, ["log.flush.interval.messages"] "Records after which the log is flushed, whatever else asks for it.";
         flush_ms: i64 = "flush.ms" "9223372036854775807" AtLeast(0), Ms, ClusterWide, ["log.flush.interval.ms"] "Time after which the log is flushed, whatever else asks for it.";
-        follower_replication_throttled_replicas: Vec<String> = "follower.replication.throttled.replicas" "" Any, None, ClusterWide, [] "Replicas whose catching up is throttled on the follower's side: partition:broker pairs, or *.";
+        follower_replication_throttled_replicas: ThrottledReplicas = "follower.replication.throttled.replicas" "" Any, None, ClusterWide, [] "Replicas whose catching up is throttled on the follower's side: partition:broker pairs, or *.";
         index_interval_bytes: i32 = "index.interval.bytes" "4096" AtLeast(0), Bytes, ClusterWide, ["log.index.interval.bytes"] "Bytes of log between two index entries.";
         internal_segment_bytes: Option<i32> = "internal.segment.bytes" "" Any, Bytes, ClusterWide, [] "For tests: a segment size without a lower bound.";
-        leader_replication_throttled_replicas: Vec<String> = "leader.replication.throttled.replicas" "" Any, None, ClusterWide, [] "Replicas whose catching up is throttled on the leader's side: partition:broker pairs, or *.";
+        leader_replication_throttled_replicas: ThrottledReplicas = "leader.replication.throttled.replicas" "" Any, None, ClusterWide, [] "Replicas whose catching up is throttled on the leader's side: partition:broker pairs, or *.";
         local_retention_bytes: i64 = "local.retention.bytes" "-2" AtLeast(-2), Bytes, ClusterWide, ["log.local.retention.bytes"] "Nothing is tiered: without effect.";
         local_retention_ms: i64 = "local.retention.ms" "-2" AtLeast(-2), Ms, ClusterWide, ["log.local.retention.ms"] "Nothing is tiered: without effect.";
         max_compaction_lag_ms: i64 = "max.compaction.lag.ms" "9223372036854775807" AtLeast(1), Ms, ClusterWide, ["log.cleaner.max.compaction.lag.ms"] "How long a record is left uncompacted at most.";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum ConfigType {
+    Unknown = 0,
     Boolean = 1,
     String = 2,
     Int = 3,
@@ -21,6 +22,7 @@ pub enum ConfigType {
 impl ConfigType {
     pub fn name(self) -> &'static str {
         match self {
+            ConfigType::Unknown => "UNKNOWN",
             ConfigType::Boolean => "BOOLEAN",
             ConfigType::String => "STRING",
             ConfigType::Int => "INT",
@@ -68,27 +70,38 @@ impl Unit {
     }
 }
 
-/// Rewrites `7d` or `1GiB` as the plain number of the option's own unit. Text without a known unit behind a
-/// number is left as it is, for the type to judge.
+/// Rewrites `7d` or `1GiB` as the plain number of the option's own unit. Only what people write takes units: a
+/// file, a command line; over the wire a number is plain, as in Kafka. Text without a known unit behind a number
+/// is left as it is, for the type to judge.
 pub(super) fn without_unit(text: &str, unit: Unit) -> Result<String, String> {
     let trimmed = text.trim();
     let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '-' && c != '.');
     let Some((number, suffix)) = split.map(|at| trimmed.split_at(at)) else {
-        return Ok(text.to_owned());
+        return Ok(trimmed.to_owned());
     };
     let factor = match unit {
         Unit::None => return Ok(text.to_owned()),
         Unit::Bytes => bytes_in(suffix.trim()),
         _ => ms_in(suffix.trim()),
     };
-    let (Some(factor), Ok(number)) = (factor, number.parse::<f64>()) else {
+    let (Some(factor), Some((digits, scale))) = (factor, decimal(number)) else {
         return Ok(text.to_owned());
     };
-    let exact = number * factor as f64 / unit.ms().unwrap_or(1) as f64;
-    if exact.fract() != 0.0 {
-        return Err(format!("Not a whole number of {}", unit.name()));
+    let per_unit = i128::from(unit.ms().unwrap_or(1)) * scale;
+    let scaled = digits.checked_mul(i128::from(factor));
+    match scaled {
+        Some(scaled) if scaled % per_unit == 0 => Ok((scaled / per_unit).to_string()),
+        _ => Err(format!("Not a whole number of {}", unit.name())),
     }
-    Ok(format!("{exact:.0}"))
+}
+
+/// `1.5` is 15 over 10.
+fn decimal(text: &str) -> Option<(i128, i128)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let scale = 10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let is_number = fraction.bytes().all(|b| b.is_ascii_digit());
+    let digits = format!("{whole}{fraction}").parse().ok()?;
+    is_number.then_some((digits, scale))
 }
 
 fn bytes_in(suffix: &str) -> Option<i64> {
@@ -118,25 +131,53 @@ fn ms_in(suffix: &str) -> Option<i64> {
     })
 }
 
-/// A type that an option's value can have. Errors are Kafka's words behind «Invalid value … for …: ».
+/// Why text is no value of an option: the parts of Kafka's message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// «Invalid value *the text as it came* for configuration …: *this*».
+    Text(String),
+    /// The same of a value as it was understood.
+    Value { value: String, reason: String },
+    /// «Invalid value *value* for configuration X: X *form*».
+    Form { value: String, form: &'static str },
+    /// «Configuration 'X' *this*».
+    Of(&'static str),
+}
+
+impl Refusal {
+    fn text(reason: impl Into<String>) -> Self {
+        Refusal::Text(reason.into())
+    }
+}
+
+/// A type that an option's value can have.
 pub(super) trait OptionValue: Sized {
     const TYPE: ConfigType;
-    fn parse(text: &str) -> Result<Self, String>;
+    fn parse(text: &str) -> Result<Self, Refusal>;
     fn show(&self) -> Option<String>;
     /// For range checks.
     fn number(&self) -> Option<f64> {
         None
     }
+    /// The value of an option that nobody sets and that has no default.
+    fn unset() -> Option<Self> {
+        None
+    }
+}
+
+/// As Java's `trim`: control characters go, too.
+pub(super) fn trim(text: &str) -> &str {
+    text.trim_matches(|c| c <= ' ')
 }
 
 macro_rules! number {
     ($rust:ty, $kind:ident) => {
         impl OptionValue for $rust {
             const TYPE: ConfigType = ConfigType::$kind;
-            fn parse(text: &str) -> Result<Self, String> {
-                text.trim()
-                    .parse()
-                    .map_err(|_| format!("Not a number of type {}", Self::TYPE.name()))
+            fn parse(text: &str) -> Result<Self, Refusal> {
+                trim(text).parse().map_err(|_| {
+                    Refusal::text(format!("Not a number of type {}", Self::TYPE.name()))
+                })
             }
             fn show(&self) -> Option<String> {
                 Some(self.to_string())
@@ -151,15 +192,50 @@ macro_rules! number {
 number!(i16, Short);
 number!(i32, Int);
 number!(i64, Long);
-number!(f64, Double);
+
+/// As Java reads and writes it.
+impl OptionValue for f64 {
+    const TYPE: ConfigType = ConfigType::Double;
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let refused = || Refusal::text("Not a number of type DOUBLE");
+        let text = trim(text);
+        let unsigned = text.trim_start_matches(['+', '-']);
+        if text.len() - unsigned.len() <= 1 && matches!(unsigned, "NaN" | "Infinity") {
+            return text.parse().map_err(|_| refused());
+        }
+        let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
+        if digits.contains(|c: char| c.is_ascii_alphabetic() && c != 'e' && c != 'E') {
+            return Err(refused());
+        }
+        digits.parse().map_err(|_| refused())
+    }
+    fn show(&self) -> Option<String> {
+        let size = self.abs();
+        let is_plain = size == 0.0 || (1e-3..1e7).contains(&size);
+        Some(if self.is_infinite() {
+            if *self < 0.0 { "-Infinity" } else { "Infinity" }.to_owned()
+        } else if is_plain || self.is_nan() {
+            format!("{self:?}")
+        } else {
+            let shown = format!("{self:E}");
+            match shown.split_once('E') {
+                Some((digits, power)) if !digits.contains('.') => format!("{digits}.0E{power}"),
+                _ => shown,
+            }
+        })
+    }
+    fn number(&self) -> Option<f64> {
+        Some(*self)
+    }
+}
 
 impl OptionValue for bool {
     const TYPE: ConfigType = ConfigType::Boolean;
-    fn parse(text: &str) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match trim(text).to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err("Expected value to be either true or false".to_owned()),
+            _ => Err(Refusal::text("Expected value to be either true or false")),
         }
     }
     fn show(&self) -> Option<String> {
@@ -169,21 +245,17 @@ impl OptionValue for bool {
 
 impl OptionValue for String {
     const TYPE: ConfigType = ConfigType::String;
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.trim().to_owned())
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Ok(trim(text).to_owned())
     }
     fn show(&self) -> Option<String> {
         Some(self.clone())
     }
 }
 
-/// Empty text is no value.
 impl<T: OptionValue> OptionValue for Option<T> {
     const TYPE: ConfigType = T::TYPE;
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Ok(None);
-        }
+    fn parse(text: &str) -> Result<Self, Refusal> {
         T::parse(text).map(Some)
     }
     fn show(&self) -> Option<String> {
@@ -192,18 +264,39 @@ impl<T: OptionValue> OptionValue for Option<T> {
     fn number(&self) -> Option<f64> {
         self.as_ref().and_then(T::number)
     }
+    fn unset() -> Option<Self> {
+        Some(None)
+    }
 }
 
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+/// The items of a list as Kafka splits it: an item may be empty, a list that is empty has none.
+pub(super) fn items(text: &str) -> Vec<&str> {
+    match trim(text) {
+        "" => Vec::new(),
+        text => text.split(',').map(str::trim).collect(),
+    }
+}
+
+const NOT_EMPTY: &str = "values must not be empty.";
+
+/// Lists whose items count once: what comes again is dropped, and none may be empty.
+pub(super) fn distinct(text: &str) -> Result<Vec<&str>, Refusal> {
+    let mut kept: Vec<&str> = Vec::new();
+    for item in items(text) {
+        if item.is_empty() {
+            return Err(Refusal::Of(NOT_EMPTY));
+        }
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    Ok(kept)
 }
 
 impl OptionValue for Vec<String> {
     const TYPE: ConfigType = ConfigType::List;
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(list(text).map(str::to_owned).collect())
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Ok(distinct(text)?.into_iter().map(str::to_owned).collect())
     }
     fn show(&self) -> Option<String> {
         Some(self.join(","))
@@ -212,8 +305,8 @@ impl OptionValue for Vec<String> {
 
 impl OptionValue for Vec<PathBuf> {
     const TYPE: ConfigType = ConfigType::List;
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(list(text).map(PathBuf::from).collect())
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Ok(distinct(text)?.into_iter().map(PathBuf::from).collect())
     }
     fn show(&self) -> Option<String> {
         let paths: Vec<String> = self.iter().map(|p| p.display().to_string()).collect();
@@ -224,19 +317,14 @@ impl OptionValue for Vec<PathBuf> {
 /// `name:number,…`.
 impl OptionValue for BTreeMap<String, i32> {
     const TYPE: ConfigType = ConfigType::String;
-    fn parse(text: &str) -> Result<Self, String> {
-        list(text)
-            .map(|pair| {
-                let (name, number) = pair
-                    .rsplit_once(':')
-                    .ok_or("Expected hostName:number pairs")?;
-                let number = number
-                    .trim()
-                    .parse()
-                    .map_err(|_| "Expected hostName:number pairs")?;
-                Ok((name.trim().to_owned(), number))
-            })
-            .collect()
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let refused = || Refusal::text("Expected hostName:number pairs");
+        let pairs = distinct(text)?.into_iter().map(|pair| {
+            let (name, number) = pair.rsplit_once(':').ok_or_else(refused)?;
+            let number = trim(number).parse().map_err(|_| refused())?;
+            Ok((trim(name).to_owned(), number))
+        });
+        pairs.collect()
     }
     fn show(&self) -> Option<String> {
         let pairs: Vec<String> = self.iter().map(|(k, v)| format!("{k}:{v}")).collect();
@@ -244,51 +332,29 @@ impl OptionValue for BTreeMap<String, i32> {
     }
 }
 
-/// An address that clients or this broker use: `PLAINTEXT://host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// In capitals, as Kafka folds it.
-    pub name: String,
-    /// Empty: every address of the machine.
-    pub host: String,
-    pub port: u16,
-}
+/// `(leader|follower).replication.throttled.replicas`: `partition:broker` pairs, or `*` for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ThrottledReplicas(pub Vec<String>);
 
-impl std::fmt::Display for Listener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Listener { name, host, port } = self;
-        if host.contains(':') {
-            write!(f, "{name}://[{host}]:{port}")
-        } else {
-            write!(f, "{name}://{host}:{port}")
-        }
-    }
-}
-
-impl OptionValue for Vec<Listener> {
+impl OptionValue for ThrottledReplicas {
     const TYPE: ConfigType = ConfigType::List;
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut listeners: Vec<Listener> = Vec::new();
-        for item in list(text) {
-            let malformed = || format!("{item} is not of the form NAME://host:port");
-            let (name, address) = item.split_once("://").ok_or_else(malformed)?;
-            let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let listener = Listener {
-                name: name.to_ascii_uppercase(),
-                host: host.to_owned(),
-                port: port.parse().map_err(|_| malformed())?,
-            };
-            if listeners.iter().any(|known| known.name == listener.name) {
-                return Err(format!("the listener name {} comes twice", listener.name));
-            }
-            listeners.push(listener);
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let items = items(text);
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let is_replica = |item: &&str| {
+            let pair = item.split_once(':');
+            item.is_empty() || pair.is_some_and(|(a, b)| is_number(a) && is_number(b))
+        };
+        if !items.iter().all(is_replica) && items.concat() != "*" {
+            return Err(Refusal::Form {
+                value: format!("[{}]", items.join(", ")),
+                form: "must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+            });
         }
-        Ok(listeners)
+        Ok(Self(items.into_iter().map(str::to_owned).collect()))
     }
     fn show(&self) -> Option<String> {
-        let all: Vec<String> = self.iter().map(Listener::to_string).collect();
-        Some(all.join(","))
+        Some(self.0.join(","))
     }
 }
 
@@ -301,13 +367,19 @@ pub struct CleanupPolicy {
 
 impl OptionValue for CleanupPolicy {
     const TYPE: ConfigType = ConfigType::List;
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, Refusal> {
         let mut policy = CleanupPolicy::default();
-        for item in list(text) {
+        for item in items(text) {
             match item {
+                "" => return Err(Refusal::Of(NOT_EMPTY)),
                 "compact" => policy.compact = true,
                 "delete" => policy.delete = true,
-                _ => return Err("String must be one of: compact, delete".to_owned()),
+                _ => {
+                    return Err(Refusal::Value {
+                        value: item.to_owned(),
+                        reason: "String must be one of: compact, delete".to_owned(),
+                    });
+                }
             }
         }
         Ok(policy)
@@ -333,10 +405,13 @@ macro_rules! choice {
 
         impl OptionValue for $name {
             const TYPE: ConfigType = ConfigType::String;
-            fn parse(text: &str) -> Result<Self, String> {
-                match text.trim() {
+            fn parse(text: &str) -> Result<Self, Refusal> {
+                match trim(text) {
                     $($text => Ok($name::$variant),)*
-                    _ => Err(concat!("String must be one of: ", $all).to_owned()),
+                    other => Err(Refusal::Value {
+                        value: other.to_owned(),
+                        reason: concat!("String must be one of: ", $all).to_owned(),
+                    }),
                 }
             }
             fn show(&self) -> Option<String> {
@@ -383,6 +458,9 @@ mod tests {
             ("7d", Unit::Hours, "168"),
             ("90s", Unit::Ms, "90000"),
             ("-1", Unit::Ms, "-1"),
+            ("-1.5s", Unit::Ms, "-1500"),
+            ("9007199254740993B", Unit::Bytes, "9007199254740993"),
+            ("1.2.3s", Unit::Ms, "1.2.3s"),
             ("12", Unit::Bytes, "12"),
             ("many", Unit::Ms, "many"),
             ("5 apples", Unit::Ms, "5 apples"),
@@ -394,19 +472,23 @@ mod tests {
     }
 
     #[test]
-    fn listeners_are_written_as_they_are_read() {
-        let text = "PLAINTEXT://localhost:9092,INSIDE://[::1]:0,ANY://:9093";
-        let listeners = Vec::<Listener>::parse(text).unwrap();
-        assert_eq!(listeners.show().unwrap(), text);
-        assert_eq!(listeners[1].host, "::1");
-        for bad in [
-            "localhost:9092",
-            "A://b",
-            "A://b:x",
-            "A://b:1,a://c:2",
-            "A://b:70000",
-        ] {
-            assert!(Vec::<Listener>::parse(bad).is_err(), "{bad}");
+    fn numbers_are_written_as_java_writes_them() {
+        let table = [
+            (0.5, "0.5"),
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (1e-3, "0.001"),
+            (1e-5, "1.0E-5"),
+            (1.5e7, "1.5E7"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (number, text) in table {
+            assert_eq!(number.show().unwrap(), text);
+            assert_eq!(f64::parse(text).unwrap(), number);
+        }
+        for bad in ["", "inf", "0x1", "1dd", "--Infinity"] {
+            assert!(f64::parse(bad).is_err(), "{bad}");
         }
     }
 }
