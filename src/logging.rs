@@ -5,6 +5,7 @@
 //! process ends. Nothing here formats a line on a hot path: a target below its level costs one load.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -182,7 +183,10 @@ pub fn init(level: &str, format: LogFormat) -> Result<Arc<LogLevels>, InvalidLev
     let (filter, handle) = reload::Layer::<Targets, Registry>::new(levels.targets());
     let lines = match format {
         LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .boxed(),
     };
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))

@@ -122,7 +122,8 @@ fn append_all(
                 })
                 .collect();
             ProduceTopicResponse {
-                name: topic.name,
+                // A copy: a slice would keep the whole frame while the reply waits for the disk.
+                name: StrBytes::from_string(topic.name.to_string()),
                 topic_id: topic.topic_id,
                 partitions,
             }

@@ -297,8 +297,6 @@ impl OptionValue for Vec<Listener> {
 pub struct CleanupPolicy {
     pub compact: bool,
     pub delete: bool,
-    /// Of both, which was named first: Kafka shows the value as it was given.
-    pub delete_first: bool,
 }
 
 impl OptionValue for CleanupPolicy {
@@ -308,20 +306,14 @@ impl OptionValue for CleanupPolicy {
         for item in list(text) {
             match item {
                 "compact" => policy.compact = true,
-                "delete" => {
-                    policy.delete = true;
-                    policy.delete_first |= !policy.compact;
-                }
+                "delete" => policy.delete = true,
                 _ => return Err("String must be one of: compact, delete".to_owned()),
             }
         }
         Ok(policy)
     }
     fn show(&self) -> Option<String> {
-        let mut parts = [(self.compact, "compact"), (self.delete, "delete")];
-        if self.delete_first {
-            parts.reverse();
-        }
+        let parts = [(self.compact, "compact"), (self.delete, "delete")];
         let set: Vec<&str> = parts
             .iter()
             .filter(|(on, _)| *on)
@@ -399,14 +391,6 @@ mod tests {
             assert_eq!(without_unit(text, unit).unwrap(), plain, "{text}");
         }
         assert!(without_unit("90m", Unit::Hours).is_err());
-    }
-
-    #[test]
-    fn a_cleanup_policy_is_shown_in_its_own_order() {
-        for text in ["delete", "compact", "delete,compact", "compact,delete", ""] {
-            let policy = CleanupPolicy::parse(text).unwrap();
-            assert_eq!(policy.show().as_deref(), Some(text));
-        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct FetchedSlice {
     pub position: u64,
     pub len: u32,
     pub first_offset: Offset,
+    /// Behind the last batch in it; `None` where that is not known without reading on.
+    pub next_offset: Option<Offset>,
 }
 
 #[derive(Debug, thiserror::Error)]

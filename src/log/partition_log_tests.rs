@@ -593,3 +593,44 @@ fn a_read_at_the_tail_asks_the_disk_nothing() {
     log.read(Offset(3), 1, Offset(400), true).unwrap();
     assert!(disk.calls() > calls);
 }
+
+#[test]
+fn a_slice_says_where_the_next_one_begins() {
+    let storage = memory();
+    let small = LogConfig {
+        segment_bytes: 20_000,
+        index_interval_bytes: 500,
+        ..config()
+    };
+    let mut log = log(&storage, small);
+    for n in 0..400 {
+        append(&mut log, &batch(1000 + n, 1 + n as usize % 4, 60));
+    }
+    assert!(log.segment_count() > 2);
+    let end = log.log_end_offset();
+    // Byte limits that fall between batches, and into them, in old segments and at the tail.
+    for max_bytes in [1, 300, 1_111, 5_000, 19_999, 1_000_000] {
+        let mut at = Offset::ZERO;
+        while at < end {
+            let slice = log.read(at, max_bytes, end, true).unwrap().unwrap();
+            let mut bytes = vec![0; slice.len as usize];
+            crate::log::storage::read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
+            let whole: Vec<_> = crate::protocol::record_batch::Batches::new(&bytes)
+                .map_while(Result::ok)
+                .map(|(header, _)| header)
+                .collect();
+            let next = whole.last().unwrap().next_offset();
+            assert!(
+                slice.next_offset.is_none_or(|told| told == next),
+                "{max_bytes} {at}"
+            );
+            // Beyond the distance of two index entries it is known.
+            assert!(
+                slice.next_offset.is_some() || max_bytes < 5_000,
+                "{max_bytes} {at}"
+            );
+            at = next;
+        }
+        assert_eq!(at, end);
+    }
+}

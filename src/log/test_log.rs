@@ -25,7 +25,6 @@ pub(crate) fn config() -> LogConfig {
         cleanup_policy: CleanupPolicy {
             delete: true,
             compact: false,
-            delete_first: true,
         },
         compression: None,
         log_append_time: false,
