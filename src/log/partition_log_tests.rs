@@ -594,27 +594,6 @@ fn a_read_at_the_tail_asks_the_disk_nothing() {
     assert!(disk.calls() > calls);
 }
 
-/// Found by the crash test: a log that ends with a roll was closed without syncing what the roll had written.
-#[test]
-fn a_clean_close_syncs_what_a_roll_has_written() {
-    let disk = crate::log::crash::CrashStorage::default();
-    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let mut log = log(&storage, config());
-    append(&mut log, &batch(1000, 1, 1));
-    flush(&mut log);
-    log.roll().unwrap();
-    flush(&mut log);
-    log.close_clean().unwrap();
-    let left: Arc<dyn Storage> =
-        Arc::new(disk.after_crash(disk.steps(), crate::log::crash::Luck::Nothing));
-    let times = Path::new(DIR).join("00000000000000000000.timeindex");
-    assert_eq!(
-        left.open(&times, OpenMode::Read).unwrap().len().unwrap(),
-        12
-    );
-    assert!(names(&left).contains(&"00000000000000000001.log".to_owned()));
-}
-
 #[test]
 fn a_slice_says_where_the_next_one_begins() {
     let storage = memory();
