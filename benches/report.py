@@ -40,14 +40,21 @@ def machine():
             "filesystem": run("df", "--output=fstype", ROOT).split()[-1]}
 
 
+def present(values):
+    return [value for value in values if value is not None]
+
+
 def spread(values, digits=3):
+    values = present(values)
+    if not values:
+        return ""
     low, middle, high = (f"{pick(values):.{digits}g}" for pick in (min, statistics.median, max))
     return middle if len(values) == 1 else f"{middle} ({low}–{high})"
 
 
 def ratios(ours, theirs):
     """Round by round, as both of a round ran next to each other."""
-    return [mine / its for mine, its in zip(ours, theirs) if its]
+    return [mine / its for mine, its in zip(ours, theirs) if mine is not None and its]
 
 
 def goal(row, figure, ours, results):
@@ -61,8 +68,8 @@ def goal(row, figure, ours, results):
         words += f" × {of[1]}" + ("" if of[0] in (row, FLOOR) else f" ({of[0]})")
         if not base:
             return words
-        bound = factor * statistics.median(base)
-    middle = statistics.median(ours)
+        bound = factor * statistics.median(present(base))
+    middle = statistics.median(present(ours))
     met = middle <= bound if sign == "≤" else middle >= bound
     return f"{words}: {'met' if met else 'not met'}"
 
@@ -73,12 +80,13 @@ def table(results, this, against):
     for figure, values in results.get(FLOOR, {}).get("floor", {}).items():
         lines.append(f"| {FLOOR} | {figure} | {spread(values)} | | | |")
     for row, brokers in results.items():
+        # The floor has a column of its own kind, above.
+        if row == FLOOR:
+            continue
         first, second = brokers.get(this, {}), brokers.get(against, {})
         for figure in dict.fromkeys([*first, *second]):
             ours, theirs = first.get(figure, []), second.get(figure, [])
-            both = ratios(ours, theirs)
-            lines.append(f"| {row} | {figure} | {spread(ours) if ours else ''} | {spread(theirs) if theirs else ''} | "
-                         f"{spread(both) if both else ''} | "
+            lines.append(f"| {row} | {figure} | {spread(ours)} | {spread(theirs)} | {spread(ratios(ours, theirs))} | "
                          f"{goal(row, figure, ours, results) if ours and this == 'dohle' else ''} |")
     return "\n".join(lines)
 

@@ -67,7 +67,8 @@ def main():
 
     def note(row, name, figures):
         for figure, value in figures.items():
-            results.setdefault(row, {}).setdefault(name, {}).setdefault(figure, []).append(value)
+            of_rounds = results.setdefault(row, {}).setdefault(name, {}).setdefault(figure, [None] * options.rounds)
+            of_rounds[number] = value
             print(f"{row} | {name} | {figure} = {value:.4g}", file=sys.stderr, flush=True)
 
     def measure(row, work, name, kind, settings):
