@@ -1,7 +1,8 @@
 // The least a log server can do with a byte: receive it and write it to a file, or send a file to a socket.
 //   floor receive PORT FILE   reads one connection to its end into FILE
-//   floor send PORT FILE      sends FILE to one connection
-// Prints the CPU seconds it took (user and system) and the bytes.
+//   floor send PORT FILE      sends FILE to one connection, 1 MiB for each byte that comes: a broker answers fetches
+//   floor flush COUNT FILE    appends 1 KiB and waits for the disk, COUNT times
+// Prints one JSON object: the CPU seconds (user and system) and the bytes, or the time of one flushed append.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -12,6 +13,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static double cpu(void) {
@@ -33,17 +35,45 @@ static int accept_one(int port) {
     return client;
 }
 
+static double now_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
+}
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static int flush(int file, int count) {
+    static char record[1024];
+    double *taken = calloc(count, sizeof *taken);
+    for (int i = 0; i < count; i++) {
+        double started = now_ms();
+        if (write(file, record, sizeof record) != sizeof record || fdatasync(file)) {
+            perror("flush");
+            return 1;
+        }
+        taken[i] = now_ms() - started;
+    }
+    qsort(taken, count, sizeof *taken, ascending);
+    printf("{\"p50_ms\":%f,\"p99_ms\":%f}\n", taken[(count - 1) / 2], taken[(int)((count - 1) * 0.99)]);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) {
-        fprintf(stderr, "usage: floor receive|send PORT FILE\n");
+        fprintf(stderr, "usage: floor receive|send PORT FILE, or floor flush COUNT FILE\n");
         return 2;
     }
-    int receive = !strcmp(argv[1], "receive");
-    int file = open(argv[3], receive ? O_CREAT | O_TRUNC | O_WRONLY : O_RDONLY, 0644);
+    int receive = !strcmp(argv[1], "receive"), flushing = !strcmp(argv[1], "flush");
+    int file = open(argv[3], receive || flushing ? O_CREAT | O_TRUNC | O_WRONLY : O_RDONLY, 0644);
     if (file < 0) {
         perror(argv[3]);
         return 1;
     }
+    if (flushing) return flush(file, atoi(argv[2]) > 0 ? atoi(argv[2]) : 1);
     int client = accept_one(atoi(argv[2]));
     double before = cpu();
     long long bytes = 0;
@@ -65,12 +95,20 @@ int main(int argc, char **argv) {
         struct stat stat;
         fstat(file, &stat);
         while (bytes < stat.st_size) {
-            ssize_t sent = sendfile(client, file, NULL, stat.st_size - bytes);
-            if (sent <= 0) {
-                perror("sendfile");
+            char request;
+            if (recv(client, &request, 1, 0) != 1) {
+                perror("recv");
                 return 1;
             }
-            bytes += sent;
+            for (size_t left = 1 << 20; left > 0 && bytes < stat.st_size;) {
+                ssize_t sent = sendfile(client, file, NULL, left);
+                if (sent <= 0) {
+                    perror("sendfile");
+                    return 1;
+                }
+                left -= sent;
+                bytes += sent;
+            }
         }
     }
     printf("{\"cpu_s\":%f,\"bytes\":%lld}\n", cpu() - before, bytes);

@@ -245,6 +245,14 @@ async fn what_was_written_comes_back_to_the_byte_across_a_restart() {
     client.send(&frame(1, 11, 2, &fetch("t", 0, 0))).await;
     let before = fetched(client.reply().await.1).1;
     assert!(!before.is_empty());
+    let metrics = node.broker.node.metrics.render();
+    for line in [
+        "dohle_topic_messages_in_total{topic=\"t\"} 2",
+        "dohle_topic_messages_out_total{topic=\"t\"} 2",
+        "dohle_high_watermark{topic=\"t\",partition=\"0\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
     let TestNode { broker, _dir, .. } = node;
     broker.stop().await;
 

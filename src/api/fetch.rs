@@ -8,6 +8,7 @@
 //! step: every replica here is the leader.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -188,6 +189,7 @@ impl<'a> InSession<'a> {
         let mut answered = Vec::new();
         let mut response = empty_response();
         for (target, result) in targets.iter().zip(results) {
+            count_out(target, &result);
             let partition = partition_response(target, result);
             let state = FetchedState {
                 high_watermark: partition.high_watermark,
@@ -205,7 +207,6 @@ impl<'a> InSession<'a> {
                 Session::Continue(session) => session.tell(&target.key, state),
             };
             if told {
-                count_bytes_out(target, &partition);
                 self.tell_leader(&mut response.node_endpoints, target, partition)
                     .add_to(&mut response.topics, &target.key.0);
             }
@@ -307,12 +308,22 @@ fn partition_response(
     }
 }
 
-fn count_bytes_out(target: &FetchTarget, response: &FetchPartitionResponse<FileRange>) {
-    if let (Ok(partition), Some(records)) = (&target.partition, &response.records) {
-        partition
-            .counters
-            .bytes_out
-            .fetch_add(records.len as u64, std::sync::atomic::Ordering::Relaxed);
+/// What a slice adds to its topic's counters.
+fn count_out(target: &FetchTarget, result: &FetchResult) {
+    let (Ok(partition), Ok(outcome)) = (&target.partition, result) else {
+        return;
+    };
+    let Some(slice) = &outcome.slice else {
+        return;
+    };
+    let counters = &partition.counters;
+    counters
+        .bytes_out
+        .fetch_add(u64::from(slice.len), Ordering::Relaxed);
+    if let Some(next) = slice.next_offset {
+        let first = target.request.fetch_offset.max(slice.first_offset);
+        let messages = u64::try_from(next.0 - first.0).unwrap_or(0);
+        counters.messages_out.fetch_add(messages, Ordering::Relaxed);
     }
 }
 

@@ -64,6 +64,7 @@ enum Step {
     Content(usize, Change),
     Naming(Naming),
     SyncDir(PathBuf),
+    SyncAll,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -150,7 +151,7 @@ impl Disk {
                 change.apply(&mut self.contents[*inode], &mut Luck::Everything)
             }
             Step::Naming(naming) => self.names.apply(naming),
-            Step::SyncDir(_) => {}
+            Step::SyncDir(_) | Step::SyncAll => {}
         }
         self.steps.push(step);
         Ok(())
@@ -246,6 +247,7 @@ fn surviving_names(steps: &[Step], luck: &mut Luck) -> Names {
                         .for_each(|naming| names.apply(naming));
                 }
             }
+            Step::SyncAll => unsynced.drain(..).for_each(|naming| names.apply(naming)),
             Step::Content(..) => {}
         }
     }
@@ -263,6 +265,7 @@ fn surviving_bytes(steps: &[Step], wanted: usize, luck: &mut Luck) -> Vec<u8> {
         .iter()
         .filter_map(|step| match step {
             Step::Content(inode, change) if *inode == wanted => Some(change),
+            Step::SyncAll => Some(&Change::SyncData),
             _ => None,
         })
         .collect();
@@ -381,6 +384,10 @@ impl Storage for CrashStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.lock().step(Step::SyncDir(dir.to_owned()))
+    }
+
+    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
+        self.0.lock().step(Step::SyncAll)
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Option<Lock>> {

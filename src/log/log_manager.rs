@@ -363,9 +363,11 @@ impl LogManager {
         checkpoint::write_offsets(&*self.storage, &dir.join(name), offsets)
     }
 
-    /// The last word of a clean shutdown: every log is closed, every checkpoint written.
+    /// The last word of a clean shutdown: every log is closed, every checkpoint written. What that wrote is
+    /// synced here, before the mark says so.
     pub fn mark_clean(&self) -> io::Result<()> {
         for dir in &self.dirs {
+            self.storage.sync_file_system(dir)?;
             let path = dir.join(checkpoint::CLEAN_SHUTDOWN);
             write_atomically(&*self.storage, &path, br#"{"version":0,"brokerEpoch":-1}"#)?;
         }

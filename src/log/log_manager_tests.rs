@@ -237,3 +237,32 @@ fn opening_many_clean_logs_keeps_no_file_open() {
     let found = load(&manager(&storage));
     assert!(!found[0].log.holds_open_files());
 }
+
+/// A roll's indexes and a close's snapshot are not synced one by one.
+#[test]
+fn a_clean_mark_is_not_written_before_what_it_stands_for() {
+    let disk = CrashStorage::default();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let logs = manager(&storage);
+    let mut log = logs
+        .create(&TopicPartition::new("t", 0), id(9), config(), 0)
+        .unwrap();
+    append(&mut log, &batch(1000, 1, 1));
+    flush(&mut log);
+    log.roll().unwrap();
+    log.close_clean().unwrap();
+    let from = disk.steps();
+    logs.mark_clean().unwrap();
+    let marked = (from..=disk.steps()).filter(|steps| {
+        let luck = crate::log::crash::Luck::Nothing;
+        let left: Arc<dyn Storage> = Arc::new(disk.after_crash(*steps, luck));
+        let marked = left.exists(&Path::new(DIR).join(checkpoint::CLEAN_SHUTDOWN));
+        let times = Path::new(DIR).join("t-0/00000000000000000000.timeindex");
+        let whole = left
+            .open(&times, OpenMode::Read)
+            .is_ok_and(|file| file.len().unwrap() == 12);
+        assert!(whole || !marked, "after {steps} steps");
+        marked
+    });
+    assert!(marked.count() > 0);
+}

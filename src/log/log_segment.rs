@@ -363,6 +363,22 @@ impl LogSegment {
         }
     }
 
+    /// The last indexed start of a batch that is not beyond a position.
+    pub(super) fn indexed_position(
+        &self,
+        storage: &dyn Storage,
+        position: u32,
+    ) -> io::Result<Option<u32>> {
+        match &self.indexes {
+            Some(indexes) => Ok(indexes.offsets.floor_position(position)),
+            None => match storage.open(&self.path(".index"), OpenMode::Read) {
+                Ok(file) => offset_index::floor_position_in_file(&file, position),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
     /// The first batch with a timestamp of at least `timestamp`.
     pub(super) fn find_by_time(
         &self,

@@ -130,6 +130,10 @@ impl Storage for MemStorage {
         Ok(())
     }
 
+    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn lock(&self, _path: &Path) -> io::Result<Option<Lock>> {
         Ok(Some(Box::new(())))
     }

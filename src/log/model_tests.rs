@@ -258,6 +258,8 @@ impl Life {
         if clean {
             self.flush();
             self.log.close_clean().unwrap();
+            // As `LogManager::mark_clean` does.
+            self.storage.sync_file_system(Path::new(DIR)).unwrap();
         }
         let opened = OpenLog {
             log_start: Offset(self.model.start),

@@ -137,21 +137,39 @@ impl OffsetIndex {
     }
 }
 
-/// Searches an old segment's file, without reading it whole.
+/// Where to start looking for an offset in an old segment.
 pub(super) fn floor_in_file(file: &Arc<dyn File>, relative_offset: u32) -> io::Result<u32> {
+    let floor = last_in_file(file, |entry| entry.relative_offset <= relative_offset)?;
+    Ok(floor.map_or(0, |entry| entry.position))
+}
+
+/// The last entry's position in an old segment that is not beyond one.
+pub(super) fn floor_position_in_file(
+    file: &Arc<dyn File>,
+    position: u32,
+) -> io::Result<Option<u32>> {
+    let floor = last_in_file(file, |entry| entry.position <= position)?;
+    Ok(floor.map(|entry| entry.position))
+}
+
+/// The last entry of which something is true that is true of all before it. The file is searched, not read whole.
+fn last_in_file(
+    file: &Arc<dyn File>,
+    holds: impl Fn(&OffsetEntry) -> bool,
+) -> io::Result<Option<OffsetEntry>> {
     let (mut low, mut high) = (0, file.len()? / ENTRY_BYTES);
-    let mut floor = 0;
+    let mut floor = None;
     while low < high {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; 8];
         read_exact_at(&**file, &mut bytes, middle * ENTRY_BYTES)?;
         let entry = OffsetEntry::from_bytes(bytes);
         // Zeroes behind the first entry are a preallocated tail.
-        let beyond = (middle > 0 && bytes == [0; 8]) || entry.relative_offset > relative_offset;
+        let beyond = (middle > 0 && bytes == [0; 8]) || !holds(&entry);
         if beyond {
             high = middle;
         } else {
-            floor = entry.position;
+            floor = Some(entry);
             low = middle + 1;
         }
     }

@@ -41,6 +41,8 @@ pub struct FetchedSlice {
     pub position: u64,
     pub len: u32,
     pub first_offset: Offset,
+    /// Behind the last batch in it; `None` where that is not known without reading on.
+    pub next_offset: Option<Offset>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -320,25 +322,23 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Leaves the directory so that the next start need not read the log. The caller has flushed it, and an
-    /// error says that it has not: then no start may take the log for whole.
+    /// Writes what the next start needs so that it need not read the log; `LogManager::mark_clean` syncs it for
+    /// all logs together. The caller has flushed the log, and an error says that it has not: then no start may
+    /// take it for whole.
     pub fn close_clean(&mut self) -> io::Result<()> {
         if self.flushed < self.log_end {
             return Err(io::Error::other("a log is closed that is not flushed"));
         }
         self.write_epochs()?;
-        let up_to_date = self.snapshot_offset == Some(self.log_end) && self.unsynced.is_empty();
-        if up_to_date || self.log_end == Offset::ZERO {
+        if self.snapshot_offset == Some(self.log_end) || self.log_end == Offset::ZERO {
+            // The files are up to date.
             return Ok(());
         }
         let storage = Arc::clone(&self.storage);
-        let mut files = self.active_mut()?.write_indexes(&*storage)?;
-        files.extend(self.write_producer_snapshot()?);
-        files.append(&mut self.unsynced);
-        for file in files {
-            file.sync_data()?;
-        }
-        self.storage.sync_dir(&self.dir)
+        self.active_mut()?.write_indexes(&*storage)?;
+        self.write_producer_snapshot()?;
+        self.unsynced.clear();
+        Ok(())
     }
 
     /// Closes the files of segments that were not used since the last call: a node may hold far more logs than

@@ -594,23 +594,43 @@ fn a_read_at_the_tail_asks_the_disk_nothing() {
     assert!(disk.calls() > calls);
 }
 
-/// Found by the crash test: a log that ends with a roll was closed without syncing what the roll had written.
 #[test]
-fn a_clean_close_syncs_what_a_roll_has_written() {
-    let disk = crate::log::crash::CrashStorage::default();
-    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let mut log = log(&storage, config());
-    append(&mut log, &batch(1000, 1, 1));
-    flush(&mut log);
-    log.roll().unwrap();
-    flush(&mut log);
-    log.close_clean().unwrap();
-    let left: Arc<dyn Storage> =
-        Arc::new(disk.after_crash(disk.steps(), crate::log::crash::Luck::Nothing));
-    let times = Path::new(DIR).join("00000000000000000000.timeindex");
-    assert_eq!(
-        left.open(&times, OpenMode::Read).unwrap().len().unwrap(),
-        12
-    );
-    assert!(names(&left).contains(&"00000000000000000001.log".to_owned()));
+fn a_slice_says_where_the_next_one_begins() {
+    let storage = memory();
+    let small = LogConfig {
+        segment_bytes: 20_000,
+        index_interval_bytes: 500,
+        ..config()
+    };
+    let mut log = log(&storage, small);
+    for n in 0..400 {
+        append(&mut log, &batch(1000 + n, 1 + n as usize % 4, 60));
+    }
+    assert!(log.segment_count() > 2);
+    let end = log.log_end_offset();
+    // Byte limits that fall between batches, and into them, in old segments and at the tail.
+    for max_bytes in [1, 300, 1_111, 5_000, 19_999, 1_000_000] {
+        let mut at = Offset::ZERO;
+        while at < end {
+            let slice = log.read(at, max_bytes, end, true).unwrap().unwrap();
+            let mut bytes = vec![0; slice.len as usize];
+            crate::log::storage::read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
+            let whole: Vec<_> = crate::protocol::record_batch::Batches::new(&bytes)
+                .map_while(Result::ok)
+                .map(|(header, _)| header)
+                .collect();
+            let next = whole.last().unwrap().next_offset();
+            assert!(
+                slice.next_offset.is_none_or(|told| told == next),
+                "{max_bytes} {at}"
+            );
+            // Beyond the distance of two index entries it is known.
+            assert!(
+                slice.next_offset.is_some() || max_bytes < 5_000,
+                "{max_bytes} {at}"
+            );
+            at = next;
+        }
+        assert_eq!(at, end);
+    }
 }

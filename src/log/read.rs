@@ -94,22 +94,53 @@ impl PartitionLog {
             return Ok(None);
         }
         let limit = first.position.saturating_add(wanted.max(first.size));
-        let end = if limit >= end {
-            end
+        // Whole batches only: what a reader gets cut off it must ask for again.
+        let boundary = if limit >= end {
+            Some(end)
         } else {
-            // Whole batches only: what a reader gets cut off it must ask for again.
-            self.batch_boundary(segment, first_end, limit)
+            self.batch_boundary(segment, first_end, limit)?
         };
+        let end = boundary.unwrap_or(limit).max(first_end);
         Ok(Some(FetchedSlice {
             file: segment.file(&*self.storage)?,
             position: u64::from(first.position),
-            len: end.max(first_end) - first.position,
+            len: end - first.position,
             first_offset: first.base_offset,
+            next_offset: match boundary {
+                Some(_) => Some(self.offset_at(segment, end)?),
+                None => None,
+            },
         }))
     }
 
-    /// The last known start of a batch in `from..=limit`; `limit` itself when none is known.
-    fn batch_boundary(&self, segment: &LogSegment, from: u32, limit: u32) -> u32 {
+    /// The base offset of the batch that begins at a position, or what follows the segment.
+    fn offset_at(&self, segment: &LogSegment, position: u32) -> io::Result<Offset> {
+        if position >= segment.size() {
+            let after = self
+                .segments
+                .partition_point(|other| other.base_offset() <= segment.base_offset());
+            let next = self.segments.get(after).map(LogSegment::base_offset);
+            return Ok(next.unwrap_or(self.log_end));
+        }
+        let recent = self.recent.iter().rev().filter(|_| self.is_active(segment));
+        if let Some(batch) = recent.take_while(|b| b.position >= position).last()
+            && batch.position == position
+        {
+            return Ok(batch.base_offset);
+        }
+        let mut base_offset = [0; 8];
+        let file = segment.file(&*self.storage)?;
+        super::storage::read_exact_at(&*file, &mut base_offset, u64::from(position))?;
+        Ok(Offset(i64::from_be_bytes(base_offset)))
+    }
+
+    /// The last known start of a batch in `from..=limit`.
+    fn batch_boundary(
+        &self,
+        segment: &LogSegment,
+        from: u32,
+        limit: u32,
+    ) -> io::Result<Option<u32>> {
         let recent = self
             .recent
             .iter()
@@ -117,15 +148,12 @@ impl PartitionLog {
             .map(|batch| batch.position)
             .find(|position| *position <= limit)
             .filter(|_| self.is_active(segment));
-        let indexed = segment
-            .indexes()
-            .and_then(|indexes| indexes.offsets.floor_position(limit));
-        recent
+        let indexed = segment.indexed_position(&*self.storage, limit)?;
+        Ok(recent
             .into_iter()
             .chain(indexed)
             .filter(|position| *position >= from)
-            .max()
-            .unwrap_or(limit)
+            .max())
     }
 
     fn is_active(&self, segment: &LogSegment) -> bool {

@@ -47,6 +47,11 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Syncs every file and name of the file system that a directory lies on: for many files, where one at a
+    /// time would take minutes.
+    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Holds a file against other processes until the value is dropped; `None` when another has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
     /// Of the file system that a directory lies on.
@@ -174,6 +179,10 @@ impl Storage for RealStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {

@@ -40,6 +40,7 @@ metrics! {
     LOG_FLUSH_DURATION: Histogram "dohle_log_flush_duration_seconds" [] "One flush of one partition to disk";
     TOPIC_MESSAGES_IN: Counter "dohle_topic_messages_in_total" ["topic"] "Records appended";
     TOPIC_BYTES_IN: Counter "dohle_topic_bytes_in_total" ["topic"] "Bytes of record batches appended";
+    TOPIC_MESSAGES_OUT: Counter "dohle_topic_messages_out_total" ["topic"] "Offsets handed out to readers";
     TOPIC_BYTES_OUT: Counter "dohle_topic_bytes_out_total" ["topic"] "Bytes of record batches read";
     TOPIC_FAILED_PRODUCES: Counter "dohle_topic_failed_produces_total" ["topic"] "Appends refused";
     LOG_START_OFFSET: Gauge "dohle_log_start_offset" ["topic", "partition"] "The first offset there is";

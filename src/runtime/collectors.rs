@@ -37,6 +37,7 @@ fn topics(node: &Node, samples: &mut Samples) {
         for (spec, value) in [
             (table::TOPIC_MESSAGES_IN, &counters.messages_in),
             (table::TOPIC_BYTES_IN, &counters.bytes_in),
+            (table::TOPIC_MESSAGES_OUT, &counters.messages_out),
             (table::TOPIC_BYTES_OUT, &counters.bytes_out),
             (table::TOPIC_FAILED_PRODUCES, &counters.failed_produces),
         ] {

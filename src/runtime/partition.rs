@@ -27,6 +27,8 @@ use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, TimestampMs, TopicI
 pub struct TopicCounters {
     pub messages_in: AtomicU64,
     pub bytes_in: AtomicU64,
+    /// Offsets handed out to readers: what was compacted away in between counts, too.
+    pub messages_out: AtomicU64,
     pub bytes_out: AtomicU64,
     pub failed_produces: AtomicU64,
 }
