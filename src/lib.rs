@@ -5,15 +5,20 @@ pub mod broker;
 pub mod config;
 pub mod controller;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod group;
 pub mod log;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod parallel;
 pub mod protocol;
 pub mod replication;
 pub mod runtime;
 pub mod security;
+#[cfg(test)]
+pub mod sim;
 pub mod state_machine;
 pub mod types;
 pub mod zab;

@@ -6,12 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::config::{BROKER_OPTIONS, TOPIC_OPTIONS};
+
 /// A file's lines, tests apart.
 const MAX_FILE_LINES: usize = 700;
 
 /// Modules by layer: imports go to the same layer or one above (a lower number).
 const LAYERS: &[(usize, &[&str])] = &[
-    (0, &["types", "error", "config", "metrics", "logging"]),
+    (
+        0,
+        &["types", "error", "config", "metrics", "logging", "parallel"],
+    ),
     (
         1,
         &[
@@ -27,7 +32,10 @@ const LAYERS: &[(usize, &[&str])] = &[
     (2, &["log", "zab_log"]),
     (3, &["runtime"]),
     (4, &["api"]),
-    (5, &["net", "broker", "main", "cli", "lib", "tidy"]),
+    (
+        5,
+        &["net", "broker", "main", "cli", "lib", "tidy", "fuzz", "sim"],
+    ),
 ];
 
 /// What no pure machine may name: it takes these as inputs.
@@ -278,6 +286,46 @@ fn module_name(line: &str) -> Option<String> {
         .unwrap_or(line);
     let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
     Some(name.trim_start_matches("r#").to_owned())
+}
+
+/// What the code outside the tables reads of a struct made of one.
+fn is_read(sources: &[Source], field: &str) -> bool {
+    let read = format!(".{field}");
+    sources
+        .iter()
+        // The checks of what is set are no use of it, but where only they can be.
+        .filter(|source| !source.path.starts_with("config") || source.path.ends_with("load.rs"))
+        .filter(|source| !source.is_test())
+        .flat_map(Source::code_lines)
+        .any(|(_, line)| {
+            line.match_indices(&read).any(|(at, found)| {
+                let behind = line[at + found.len()..].chars().next();
+                !behind.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '(')
+            })
+        })
+}
+
+#[test]
+fn an_option_that_nothing_reads_says_so() {
+    let sources = sources();
+    let field = |name: &str| name.replace('.', "_");
+    let topics: Vec<_> = TOPIC_OPTIONS
+        .iter()
+        .map(|spec| (spec, is_read(&sources, &field(spec.name))))
+        .collect();
+    // A broker option may do no more than give topics their default.
+    let brokers = BROKER_OPTIONS.iter().map(|spec| {
+        let gives = topics
+            .iter()
+            .any(|(topic, is_read)| *is_read && topic.synonyms.contains(&spec.name));
+        (spec, gives || is_read(&sources, &field(spec.name)))
+    });
+    let broken = brokers
+        .chain(topics.iter().copied())
+        .filter(|(spec, is_read)| *is_read == spec.doc.to_lowercase().contains("without effect"))
+        .map(|(spec, is_read)| format!("{}: read: {is_read}; {:?}", spec.name, spec.doc))
+        .collect();
+    report("an option without effect says so, and no other", broken);
 }
 
 #[test]

@@ -7,11 +7,12 @@ use kafka_protocol::messages::delete_topics_request as delete;
 use kafka_protocol::messages::describe_configs_request as describe;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::incremental_alter_configs_request as incremental;
+use kafka_protocol::messages::update_features_request as features;
 use kafka_protocol::messages::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest, TopicName,
-    TransactionalId,
+    TransactionalId, UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -19,6 +20,7 @@ use super::testing::{check_encodes, context, node};
 use super::*;
 use crate::config::BrokerConfig;
 use crate::error::ErrorCode;
+use crate::protocol::messages::ApiVersionsRequest;
 use crate::types::PartitionId;
 
 const TOPIC: i8 = 2;
@@ -508,4 +510,47 @@ async fn the_cluster_and_its_resources_are_listed_in_every_version() {
             if version == 0 { 0 } else { 2 }
         );
     }
+}
+
+#[tokio::test]
+async fn features_are_changed_in_every_version() {
+    let node = node(BrokerConfig::default()).await;
+    let ask = async |version, level, upgrade_type| {
+        let update = features::FeatureUpdateKey::default()
+            .with_feature(text("share.version"))
+            .with_max_version_level(level)
+            .with_upgrade_type(upgrade_type);
+        let request = UpdateFeaturesRequest::default()
+            .with_timeout_ms(30_000)
+            .with_feature_updates(vec![update]);
+        let response = update_features::handle(context(&node, version), request).await;
+        check_encodes(&response, version);
+        response
+    };
+    for version in 1..=2 {
+        let response = ask(version, 1, 2).await;
+        assert_eq!((response.error_code, response.error_message), (0, None));
+        assert_eq!(response.results.len(), usize::from(version == 1));
+        assert_eq!(node.metadata().feature("share.version"), 1);
+        // The upgrade type of version 0 is the only one that it cannot say.
+        assert_eq!(ask(0, 2, 1).await.error_code, 0);
+        assert_eq!(node.metadata().feature("share.version"), 2);
+    }
+    let refused = ask(1, 3, 1).await;
+    assert_eq!(
+        ErrorCode::from_code(refused.error_code),
+        Some(ErrorCode::InvalidUpdateVersion)
+    );
+    assert!(refused.results.is_empty());
+    let asked = ApiVersionsRequest {
+        client_software_name: text("test"),
+        client_software_version: text("1"),
+        ..Default::default()
+    };
+    let versions = api_versions::handle(context(&node, 3), asked).await;
+    let share = versions
+        .finalized_features
+        .iter()
+        .find(|f| f.name.as_str() == "share.version");
+    assert_eq!(share.map(|feature| feature.max_version_level), Some(2));
 }

@@ -5,6 +5,7 @@
 //! twice is deleted. The order of a reply is the order of the request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
@@ -47,8 +48,21 @@ pub(super) async fn handle(
         let allows = |operation, name: &str| {
             may_delete_all || ctx.authorize(operation, ResourceType::Topic, name)
         };
-        let verdicts = judge(&ctx.node.metadata(), asked, allows);
-        delete(&ctx, verdicts, request.timeout_ms).await
+        let is_there = |image: &MetadataImage, named: &Named| match named {
+            Named::Name(name) => image.topic(name).is_some(),
+            Named::Id(id) => image.topic_by_id(*id).is_some(),
+            Named::Both(..) | Named::Neither => true,
+        };
+        let has_all = |image: &MetadataImage| asked.iter().all(|named| is_there(image, named));
+        let within = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        match ctx.node.current_metadata_with(has_all, within).await {
+            Some(image) => {
+                let verdicts = judge(&image, asked, allows);
+                delete(&ctx, verdicts, request.timeout_ms).await
+            }
+            // Whether they exist is not known here.
+            None => asked.into_iter().map(timed_out).collect(),
+        }
     } else {
         refuse_all(ctx.version, asked)
     };
@@ -156,6 +170,15 @@ fn judge(
         });
     }
     verdicts
+}
+
+fn timed_out(named: Named) -> Verdict {
+    let (name, id) = named.parts();
+    Verdict {
+        name,
+        id,
+        outcome: Err(ErrorCode::RequestTimedOut.into()),
+    }
 }
 
 fn invalid(named: Named, why: &str) -> Verdict {

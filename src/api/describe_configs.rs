@@ -22,6 +22,7 @@ use crate::config::{ConfigType, group};
 use crate::controller::client_metrics;
 use crate::controller::command::ApiError;
 use crate::controller::image::ConfigOverrides;
+use crate::controller::image::MetadataImage;
 use crate::controller::records::ConfigResourceType;
 use crate::controller::topics::validate_name;
 use crate::error::ErrorCode;
@@ -33,11 +34,16 @@ pub(super) async fn handle(
     ctx: RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    let has_all = |image: &MetadataImage| {
+        let mut topics = request.resources.iter().filter(|resource| is_topic(resource));
+        topics.all(|topic| image.topic_id(&topic.resource_name).is_some())
+    };
+    let image = ctx.node.metadata_with(has_all).await;
     let results = request.resources.iter().map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match describe(&ctx, resource) {
+        match describe(&ctx, &image, resource) {
             Ok(entries) => result.with_configs(shown(entries, resource, &request)),
             Err(error) => result
                 .with_error_code(error.error.code())
@@ -47,8 +53,13 @@ pub(super) async fn handle(
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
+fn is_topic(resource: &DescribeConfigsResource) -> bool {
+    ConfigResourceType::from_code(resource.resource_type) == Some(ConfigResourceType::Topic)
+}
+
 fn describe(
     ctx: &RequestContext,
+    image: &MetadataImage,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<ConfigEntry>, ApiError> {
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
@@ -59,7 +70,6 @@ fn describe(
         ))
     })?;
     check_authorized(ctx, kind, name, Operation::DescribeConfigs)?;
-    let image = ctx.node.metadata();
     let overrides = image.configs(kind, name);
     match kind {
         ConfigResourceType::Topic => {
@@ -276,7 +286,7 @@ mod tests {
         let mut entries = vec![entry("known", false)];
         let overrides = [
             ("known", "1"),
-            ("log.cleaner.io.buffer.size", "2"),
+            ("background.threads", "2"),
             ("my.plugin", "4"),
             ("ssl.key.password", "3"),
         ];
@@ -293,7 +303,7 @@ mod tests {
             told,
             [
                 ("known", Some("v")),
-                ("log.cleaner.io.buffer.size", Some("2")),
+                ("background.threads", Some("2")),
                 ("my.plugin", None),
                 ("ssl.key.password", None),
             ]

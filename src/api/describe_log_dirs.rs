@@ -1,13 +1,13 @@
 //! DescribeLogDirs (35), versions 1–5: the log directories, and what lies in them.
 //!
 //! v2 flexible; v3 a top-level error; v4 total and usable bytes (KIP-827); v5 whether a directory is
-//! cordoned (KIP-1066): none is here. A client that may not describe the cluster sees no directory.
+//! cordoned (KIP-1066). A client that may not describe the cluster sees no directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::RequestContext;
 use crate::error::ErrorCode;
+use crate::log::LogDir;
 use crate::protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -40,6 +40,22 @@ pub(super) async fn handle(
             continue;
         }
         let offsets = partition.offsets();
+        if let Some(future) = partition.future() {
+            let (size, end) = future.with_log(|log| (log.size_bytes(), log.log_end_offset()));
+            found
+                .entry(future.place.dir.path().to_owned())
+                .or_default()
+                .entry(partition.topic.to_string())
+                .or_default()
+                .push(DescribeLogDirsPartition {
+                    partition_index: partition.index.0,
+                    partition_size: i64::try_from(size).unwrap_or(i64::MAX),
+                    // How far the copy is behind the log.
+                    offset_lag: offsets.log_end.0 - end.0,
+                    is_future_key: true,
+                    ..Default::default()
+                });
+        }
         found
             .entry(partition.with_log(|log| log.parent_directory().to_owned()))
             .or_default()
@@ -57,11 +73,11 @@ pub(super) async fn handle(
         .node
         .partitions
         .logs()
-        .directories()
-        .into_iter()
+        .dirs()
+        .iter()
         .map(|dir| {
-            let topics = found.remove(&dir).unwrap_or_default();
-            describe(&ctx, &dir, topics)
+            let topics = found.remove(dir.path()).unwrap_or_default();
+            describe(&ctx, dir, topics)
         })
         .collect();
     DescribeLogDirsResponse {
@@ -86,20 +102,22 @@ fn asked(request: &DescribeLogDirsRequest) -> Option<BTreeMap<String, BTreeSet<i
 
 fn describe(
     ctx: &RequestContext,
-    dir: &Path,
+    dir: &LogDir,
     topics: BTreeMap<String, Vec<DescribeLogDirsPartition>>,
 ) -> DescribeLogDirsResult {
-    let (error, space) = match ctx.node.partitions.logs().space(dir) {
-        Ok(space) => (ErrorCode::None, Some(space)),
-        Err(error) => {
-            tracing::warn!(dir = %dir.display(), %error, "the space in a log directory is not known");
-            (ErrorCode::KafkaStorageError, None)
-        }
+    let path = dir.path();
+    let log_dir = StrBytes::from_string(path.display().to_string());
+    let Ok(space) = ctx.node.partitions.logs().space(path) else {
+        // It is offline, if not before then now.
+        return DescribeLogDirsResult {
+            error_code: ErrorCode::KafkaStorageError.code(),
+            log_dir,
+            ..Default::default()
+        };
     };
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     DescribeLogDirsResult {
-        error_code: error.code(),
-        log_dir: StrBytes::from_string(dir.display().to_string()),
+        log_dir,
         topics: topics
             .into_iter()
             .map(|(name, mut partitions)| {
@@ -111,8 +129,29 @@ fn describe(
                 }
             })
             .collect(),
-        total_bytes: space.map_or(-1, |space| signed(space.total)),
-        usable_bytes: space.map_or(-1, |space| signed(space.usable)),
+        total_bytes: signed(space.total),
+        usable_bytes: signed(space.usable),
+        is_cordoned: dir.is_cordoned(),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::{context, node};
+    use crate::config::BrokerConfig;
+
+    #[tokio::test]
+    async fn a_cordoned_directory_is_shown_as_one() {
+        let node = node(BrokerConfig::default()).await;
+        for (value, shown) in [("", false), ("*", true)] {
+            let set = [("cordoned.log.dirs".to_owned(), value.to_owned())].into();
+            let config = BrokerConfig::default().with_dynamic(&Default::default(), &set);
+            node.partitions.cordon(&config);
+            let response = handle(context(&node, 5), DescribeLogDirsRequest::default()).await;
+            let cordoned: Vec<bool> = response.results.iter().map(|dir| dir.is_cordoned).collect();
+            assert_eq!(cordoned, [shown], "{value}");
+        }
     }
 }

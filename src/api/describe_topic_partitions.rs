@@ -30,7 +30,8 @@ pub(super) async fn handle(
     let Some((names, first_partition)) = page_start(&ctx, &request) else {
         return refuse(&request);
     };
-    let image = ctx.node.metadata();
+    let has_all = |image: &MetadataImage| names.iter().all(|name| image.topic(name).is_some());
+    let image = ctx.node.metadata_with(has_all).await;
     let all = request.topics.is_empty();
     let limit = request
         .response_partition_limit

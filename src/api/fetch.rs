@@ -17,7 +17,7 @@ use super::{FileRange, RequestContext, RequestError, Response, ResponsePart};
 use crate::error::ErrorCode;
 use crate::protocol::current_leader::NodeEndpoint;
 use crate::protocol::fetch::{
-    DivergingEpoch, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+    AbortedTransaction, DivergingEpoch, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
     HasLength, KEY, Part,
 };
 use crate::protocol::messages::StrBytes;
@@ -82,7 +82,7 @@ pub(super) async fn handle(
         })
         .collect();
     let session = InSession::new(&ctx, session);
-    let results = fetch(&targets, params).await;
+    let results = fetch(&ctx.node.cold_reads, &targets, params).await;
     let kind = SessionKind {
         by_id: ctx.version >= BY_ID_SINCE,
         from_follower,
@@ -190,7 +190,11 @@ impl<'a> InSession<'a> {
         let mut response = empty_response();
         for (target, result) in targets.iter().zip(results) {
             count_out(target, &result);
-            let partition = partition_response(target, result);
+            let mut partition = partition_response(target, result);
+            if self.ctx.version <= 5 && partition.error == ErrorCode::KafkaStorageError {
+                // What such a client knows of it (KIP-112).
+                partition.error = ErrorCode::NotLeaderOrFollower;
+            }
             let state = FetchedState {
                 high_watermark: partition.high_watermark,
                 log_start_offset: partition.log_start_offset,
@@ -298,12 +302,19 @@ fn partition_response(
             .map(|(epoch, end_offset)| DivergingEpoch { epoch, end_offset }),
         current_leader: None,
         snapshot_id: None,
-        aborted_transactions: None,
+        aborted_transactions: outcome.aborted.map(|aborted| {
+            let each = aborted.iter().map(|txn| AbortedTransaction {
+                producer_id: txn.producer_id,
+                first_offset: txn.first_offset,
+            });
+            each.collect()
+        }),
         preferred_read_replica: NodeId::NONE,
         records: outcome.slice.map(|slice| FileRange {
             file: slice.file,
             position: slice.position,
             len: slice.len as usize,
+            maybe_cold: !slice.is_recent,
         }),
     }
 }

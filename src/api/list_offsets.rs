@@ -1,6 +1,6 @@
 //! ListOffsets (2), versions 1–11: a partition's first, last, or first offset since a time.
 //!
-//! v2 isolation level; v4 leader epochs (KIP-320); v6 flexible; v7 the offset of the largest timestamp
+//! v2 isolation level; v4 leader epochs (KIP-320); v5 a new leader may have to be asked again (KIP-207); v6 flexible; v7 the offset of the largest timestamp
 //! (KIP-734); v8 the earliest local offset (KIP-405); v9 the last tiered one (KIP-1005); v10 a timeout for
 //! remote reads; v11 the first offset that waits to be tiered (KIP-1023). Nothing is tiered here: those
 //! two are answered as by a broker without remote storage.
@@ -102,6 +102,10 @@ fn answer(
 ) -> ListOffsetsPartitionResponse {
     let (code, (timestamp, offset, epoch)) = match found {
         Ok(found) => (ErrorCode::None, found),
+        // The code came with version 5.
+        Err(ErrorCode::OffsetNotAvailable) if version < 5 => {
+            (ErrorCode::LeaderNotAvailable, NOT_FOUND)
+        }
         Err(code) => (code, NOT_FOUND),
     };
     ListOffsetsPartitionResponse {
@@ -157,7 +161,11 @@ fn look_up(view: &mut LogView<'_>, timestamp: i64, bound: Bound) -> Result<Found
         } => view.last_stable_offset,
         Bound { .. } => view.high_watermark,
     };
+    // KIP-207: the new leader does not know yet how far the last one had told consumers to read.
+    let may_go_back = bound.for_consumer && view.leading_from > view.high_watermark;
+    let unavailable = || may_go_back.then_some(ErrorCode::OffsetNotAvailable);
     let found = match timestamp {
+        LATEST if may_go_back => return Err(ErrorCode::OffsetNotAvailable),
         LATEST => return Ok((TimestampMs::NONE, readable, view.leader_epoch)),
         EARLIEST | EARLIEST_LOCAL => {
             let start = view.log.log_start_offset();
@@ -172,7 +180,7 @@ fn look_up(view: &mut LogView<'_>, timestamp: i64, bound: Bound) -> Result<Found
         Ok(Some(found)) if found.offset < readable => {
             Ok((found.timestamp, found.offset, found.leader_epoch))
         }
-        Ok(_) => Ok(NOT_FOUND),
+        Ok(_) => unavailable().map_or(Ok(NOT_FOUND), Err),
         Err(error) => {
             tracing::error!(partition = %view.log.topic_partition(), %error, "the log cannot be searched by time");
             Err(ErrorCode::KafkaStorageError)

@@ -50,14 +50,22 @@ pub(super) async fn handle(ctx: RequestContext, request: MetadataRequest) -> Met
             }
         }
         Wanted::Ids(ids) => {
-            let image = ctx.node.metadata();
+            let has_all = |image: &MetadataImage| {
+                let mut ids = ids.iter();
+                ids.all(|id| image.topic_by_id(*id).is_some())
+            };
+            let image = ctx.node.metadata_with(has_all).await;
             for id in ids {
                 topics.push(by_id(&ctx, &image, id));
             }
         }
         Wanted::Names(names) => {
             let mut refused = create_missing(&ctx, &names, request.allow_auto_topic_creation).await;
-            let image = ctx.node.metadata();
+            let has_all = |image: &MetadataImage| {
+                let mut names = names.iter();
+                names.all(|name| image.topic(name).is_some() || validate_name(name).is_err())
+            };
+            let image = ctx.node.metadata_with(has_all).await;
             for name in names {
                 let refusal = refused.remove(&name);
                 topics.push(by_name(&ctx, &image, &name, refusal));

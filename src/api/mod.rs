@@ -165,14 +165,20 @@ apis! {
     23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
     32 DescribeConfigs 1..=4 describe_configs: message;
     33 AlterConfigs 0..=2 alter_configs: message;
+    34 AlterReplicaLogDirs 1..=2 alter_replica_log_dirs: message;
     35 DescribeLogDirs 1..=5 describe_log_dirs: message;
     37 CreatePartitions 0..=3 create_partitions: message;
     42 DeleteGroups 0..=3 delete_groups: message;
     44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: message;
     47 OffsetDelete 0..=0 offset_delete: message;
+    55 DescribeQuorum 0..=2 describe_quorum: message;
+    57 UpdateFeatures 0..=2 update_features: message;
     60 DescribeCluster 0..=2 describe_cluster: message;
+    61 DescribeProducers 0..=0 describe_producers: message;
     74 ListConfigResources 0..=1 list_config_resources: message;
     75 DescribeTopicPartitions 0..=0 describe_topic_partitions: message;
+    80 AddRaftVoter 0..=1 add_raft_voter: message;
+    81 RemoveRaftVoter 0..=0 remove_raft_voter: message;
 }
 
 /// The row of an API key, or `None` when it is not served.
@@ -261,3 +267,5 @@ fn count_errors(metrics: &Metrics, key: i16, version: i16, frame: &Bytes) {
 mod admin_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod transaction_tests;

@@ -23,7 +23,8 @@ use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic,
     ProduceTopicResponse, RecordError, KEY,
 };
-use crate::runtime::partition::{CommitOutcome, ProduceError};
+use crate::protocol::record_batch::{BatchError, is_transactional, next_batch, single_batch};
+use crate::runtime::partition::{CommitOutcome, Partition, ProduceError};
 use crate::security::{Operation, ResourceType};
 use crate::types::{Offset, TimestampMs};
 
@@ -93,10 +94,11 @@ fn append_all(
         .into_iter()
         .enumerate()
         .map(|(at, topic)| {
-            let name = match refusal {
-                Some(code) => Err(code),
+            let name = match &refusal {
+                Some(refusal) => Err(refusal.code),
                 None => topic_name(ctx, &topic),
             };
+            let message = refusal.as_ref().and_then(|refusal| refusal.message.clone());
             let partitions = topic
                 .partitions
                 .into_iter()
@@ -105,7 +107,10 @@ fn append_all(
                     let index = produced.index;
                     let appended = match &name {
                         Ok(name) => append(ctx, name, produced, wait, now),
-                        Err(code) => Err(ProducePartitionResponse::failed(index, *code)),
+                        Err(code) => Err(ProducePartitionResponse {
+                            error_message: message.clone().map(StrBytes::from_string),
+                            ..ProducePartitionResponse::failed(index, *code)
+                        }),
                     };
                     match appended {
                         Ok((answer, None)) => answer,
@@ -135,16 +140,66 @@ fn append_all(
     }
 }
 
-/// What is wrong with the request as a whole.
-fn refuse_whole(ctx: &RequestContext, request: &ProduceRequest) -> Option<ErrorCode> {
+/// Why nothing of a request is looked at any further.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            message: None,
+        }
+    }
+}
+
+/// What is wrong with the request as a whole: one batch whose frame cannot be believed spoils all of them, as in Kafka.
+fn refuse_whole(ctx: &RequestContext, request: &ProduceRequest) -> Option<Refusal> {
+    let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let records = || partitions.clone().filter_map(|partition| partition.records.as_deref());
+    for records in records() {
+        match next_batch(records) {
+            Ok(Some(batch)) if is_transactional(batch) => {
+                let id = request.transactional_id.as_ref();
+                let may = id.is_some_and(|id| {
+                    ctx.authorize(Operation::Write, ResourceType::TransactionalId, id)
+                });
+                if !may {
+                    return Some(ErrorCode::TransactionalIdAuthorizationFailed.into());
+                }
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                return Some(Refusal {
+                    code: error.code(),
+                    message: frame_message(&error),
+                });
+            }
+        }
+    }
     if !matches!(request.acks, -1..=1) {
-        return Some(ErrorCode::InvalidRequiredAcks);
+        return Some(ErrorCode::InvalidRequiredAcks.into());
     }
-    let id = request.transactional_id.as_ref()?;
-    if !ctx.authorize(Operation::Write, ResourceType::TransactionalId, id) {
-        return Some(ErrorCode::TransactionalIdAuthorizationFailed);
+    // The codec is asked for where zstd may not be used.
+    let unknown = |records| {
+        let found = single_batch(records, ctx.version);
+        matches!(found, Err(BatchError::UnknownCompression(_)))
+    };
+    (ctx.version < 7 && records().any(unknown)).then_some(ErrorCode::UnknownServerError.into())
+}
+
+/// Kafka's words for a batch whose end is not known.
+fn frame_message(error: &BatchError) -> Option<String> {
+    match error {
+        BatchError::TooSmall(size) => Some(format!(
+            "Record size {size} is less than the minimum record overhead (14)"
+        )),
+        BatchError::Magic(magic) => Some(format!("Invalid magic found in record: {magic}")),
+        _ => None,
     }
-    None
 }
 
 /// The name of a topic that may be written, whichever way the request names it.
@@ -173,18 +228,18 @@ fn append(
     now: TimestampMs,
 ) -> Result<AppendedPartition, ProducePartitionResponse> {
     let index = produced.index;
+    let failed = |code| ProducePartitionResponse::failed(index, code);
+    let partition = ctx.node.partition_by_name(topic, index).map_err(failed)?;
+    let records = produced.records.unwrap_or_default();
+    single_batch(&records, ctx.version).map_err(|error| failed(error.code()))?;
     if crate::controller::topics::is_internal(topic) {
         // Only coordinators write there.
-        return Err(ProducePartitionResponse::failed(
-            index,
-            ErrorCode::InvalidTopicException,
-        ));
+        return Err(failed(ErrorCode::InvalidTopicException));
     }
-    let partition = ctx
-        .node
-        .partition_by_name(topic, index)
-        .map_err(|code| ProducePartitionResponse::failed(index, code))?;
-    let records = produced.records.unwrap_or_default();
+    if is_transactional(&records) {
+        // KIP-890: a batch may begin a transaction where its coordinator says so. None knows of one here.
+        return Err(failed(ErrorCode::InvalidProducerIdMapping));
+    }
     match partition.append(&records, AppendOrigin::Client, wait, now) {
         Ok(appended) => Ok((
             ProducePartitionResponse {
@@ -197,14 +252,22 @@ fn append(
         )),
         Err(error) => {
             partition.count_failed_produce();
-            Err(refused(index, &error))
+            Err(refused(index, &partition, &error))
         }
     }
 }
 
-fn refused(index: crate::types::PartitionId, error: &ProduceError) -> ProducePartitionResponse {
+fn refused(
+    index: crate::types::PartitionId,
+    partition: &Partition,
+    error: &ProduceError,
+) -> ProducePartitionResponse {
     match error {
         ProduceError::Unavailable(code) => ProducePartitionResponse::failed(index, *code),
+        ProduceError::DiskFull { .. } => ProducePartitionResponse {
+            error_message: Some(StrBytes::from_string(error.to_string())),
+            ..ProducePartitionResponse::failed(index, ErrorCode::KafkaStorageError)
+        },
         ProduceError::Append(error) => ProducePartitionResponse {
             error_message: error.client_message().map(StrBytes::from_string),
             record_errors: error
@@ -215,7 +278,11 @@ fn refused(index: crate::types::PartitionId, error: &ProduceError) -> ProducePar
                     message: Some(StrBytes::from_string(record.message.clone())),
                 })
                 .collect(),
-            base_offset: Offset(-1),
+            log_start_offset: if error.tells_log_start() {
+                partition.with_log(|log| log.log_start_offset())
+            } else {
+                Offset(-1)
+            },
             ..ProducePartitionResponse::failed(index, error.code())
         },
     }

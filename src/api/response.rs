@@ -13,6 +13,8 @@ pub struct FileRange {
     pub file: Arc<dyn File>,
     pub position: u64,
     pub len: usize,
+    /// It may have to come from the disk first.
+    pub maybe_cold: bool,
 }
 
 /// A piece of a reply.

@@ -19,10 +19,11 @@ use crate::logging::LogLevels;
 use crate::metrics::Metrics;
 use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::partitions::Partitions;
-use crate::runtime::zab_peer::{ZabPeer, ZabPeerOptions};
+use crate::runtime::zab_peer::{self, OpenLimits, ZabPeerOptions};
 use crate::runtime::{Node, NodeParts};
 use crate::security::Principal;
 use crate::types::NodeId;
+use crate::zab::{self, Voters};
 
 pub(super) const LISTENER: &str = "PLAINTEXT";
 
@@ -33,16 +34,18 @@ pub(super) async fn node(config: BrokerConfig) -> Arc<Node> {
     let dir = PathBuf::from("/data");
     let logs = LogManager::open(storage.clone(), vec![dir.clone()]).unwrap();
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let peer = ZabPeer::open(options(me, storage, &dir)).unwrap();
-    let partitions = Arc::new(Partitions::new(me, Arc::new(logs), Vec::new()));
+    let metadata = zab_peer::start(options(me, storage, &dir)).await.unwrap();
+    metadata.joined().await.unwrap();
+    let partitions = Arc::new(Partitions::new(me, Arc::new(logs), Vec::new(), 0));
     let listener = {
         let (partitions, config) = (partitions.clone(), config.clone());
         move |image: &Arc<MetadataImage>, delta: &MetadataDelta| {
             partitions.apply(image, delta, &config.load(), crate::types::TimestampMs(0));
         }
     };
-    let metadata = peer.start(listener).unwrap();
+    metadata.attach(listener).await.unwrap();
     let mut broker = registration(me.0, None);
+    broker.incarnation = metadata.incarnation();
     broker.cluster_id = metadata.image().cluster_id().to_owned();
     let reply = metadata.submit(Command::RegisterBroker(broker)).await;
     assert_eq!(reply, Ok(Reply::RegisterBroker(Ok(()))));
@@ -61,15 +64,23 @@ pub(super) async fn node(config: BrokerConfig) -> Arc<Node> {
 fn options(me: NodeId, storage: Arc<dyn Storage>, dir: &Path) -> ZabPeerOptions {
     ZabPeerOptions {
         node: me,
-        voters: vec![me],
+        voters: Voters::of([me]),
+        directory: None,
+        zab: zab::Settings::default(),
+        links: None,
         dir: dir.join(crate::log::ZAB_DIR),
         storage,
         schema: Arc::new(OptionsTables),
         settings: Settings {
             num_partitions: 1,
             default_replication_factor: 1,
+            max_replication_factor: 1,
+            min_insync_replicas: 1,
+            node: me,
         },
-        min_insync_replicas: 1,
+        open: OpenLimits::default(),
+        snapshot_after_bytes: 8 << 20,
+        metrics: Arc::new(Metrics::new([]).unwrap()),
     }
 }
 

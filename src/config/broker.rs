@@ -1,6 +1,7 @@
 //! A broker's options: defaults, the file, the command line, and what is changed while running.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::broker_options::{BROKER_OPTIONS, BrokerOptions};
@@ -27,7 +28,7 @@ impl Origin {
 }
 
 /// The options of this node as they apply now. Reads like its fields.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct BrokerConfig {
     options: BrokerOptions,
     /// What the file and the command line set, as plain text without units.
@@ -35,6 +36,16 @@ pub struct BrokerConfig {
     /// What was set for every broker, and for this one, while running.
     pub(super) cluster: Arc<BTreeMap<String, String>>,
     pub(super) node: Arc<BTreeMap<String, String>>,
+}
+
+/// Without the text that options were set with, which may be a secret.
+impl std::fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("BrokerConfig");
+        shown
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::ops::Deref for BrokerConfig {
@@ -202,11 +213,32 @@ pub fn validate_overrides(
             },
         )?;
     }
-    together(&if per_broker {
+    let changed = if per_broker {
         base.with_dynamic(&base.cluster, overrides)
     } else {
         base.with_dynamic(overrides, &base.node)
-    })
+    };
+    together(&changed)?;
+    cleaner_threads(base.log_cleaner_threads, changed.log_cleaner_threads)
+}
+
+/// Kafka lets their number at most double or halve at once.
+fn cleaner_threads(now: i32, wanted: i32) -> Result<(), InvalidConfig> {
+    let why = if wanted == now {
+        return Ok(());
+    } else if wanted < 1 {
+        "should be at least 1".to_owned()
+    } else if wanted < now / 2 {
+        format!("cannot be reduced to less than half the current value {now}")
+    } else if wanted > now.saturating_mul(2) {
+        format!("cannot be increased to more than double the current value {now}")
+    } else {
+        return Ok(());
+    };
+    // Kafka's words: the refusal is taken for the value.
+    Err(InvalidConfig::Other(format!(
+        "Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads {why} for configuration Invalid dynamic configuration"
+    )))
 }
 
 /// What Kafka's broker checks of options that bound each other and can be changed while running.
@@ -234,6 +266,13 @@ pub(super) fn together(config: &BrokerConfig) -> Result<(), InvalidConfig> {
         config.max_connections_per_ip > 0 || !config.max_connections_per_ip_overrides.is_empty(),
         "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.",
     )?;
+    cordoned(config)?;
+    let threads = i64::from(config.log_cleaner_threads);
+    let per_thread = config.log_cleaner_dedupe_buffer_size.checked_div(threads);
+    required(
+        per_thread.is_none_or(|bytes| bytes > 1 << 20),
+        "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.",
+    )?;
     let (min, max) = (
         config.log_cleaner_min_compaction_lag_ms,
         config.log_cleaner_max_compaction_lag_ms,
@@ -246,15 +285,113 @@ pub(super) fn together(config: &BrokerConfig) -> Result<(), InvalidConfig> {
     Ok(())
 }
 
+/// Every log directory.
+pub const ALL_CORDONED: &str = "*";
+
+fn cordoned(config: &BrokerConfig) -> Result<(), InvalidConfig> {
+    let required = |holds: bool, what: &dyn std::fmt::Display| {
+        if holds {
+            return Ok(());
+        }
+        Err(InvalidConfig::Other(format!("requirement failed: {what}")))
+    };
+    let cordoned = &config.cordoned_log_dirs;
+    if cordoned.iter().any(|dir| dir.as_os_str() == ALL_CORDONED) {
+        return required(
+            cordoned.len() == 1,
+            &"When cordoned.log.dirs is set to *, it must not contain other values",
+        );
+    }
+    let dirs: Vec<PathBuf> = config.log_dirs.iter().map(|dir| absolute(dir)).collect();
+    let unknown = cordoned.iter().filter(|dir| !dirs.contains(&absolute(dir)));
+    let unknown: Vec<String> = unknown.map(|dir| dir.display().to_string()).collect();
+    required(
+        unknown.is_empty(),
+        &format_args!(
+            "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {}",
+            unknown.join(", ")
+        ),
+    )
+}
+
+/// As log directories are shown and compared.
+pub fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_log_directories_are_cordoned_or_all_of_them() {
+        let mut base = BrokerConfig::default();
+        base.set_static("log.dirs", "/a,b", Origin::File).unwrap();
+        let told = |value: &str| {
+            let told = validate_overrides(&base, &map(&[("cordoned.log.dirs", value)]), true);
+            told.map_or_else(|error| error.to_string(), |()| "taken".to_owned())
+        };
+        for taken in ["", "/a", "b", "/a,b", "*"] {
+            assert_eq!(told(taken), "taken", "{taken}");
+        }
+        assert_eq!(
+            told("*,/a"),
+            "requirement failed: When cordoned.log.dirs is set to *, it must not contain other values"
+        );
+        assert_eq!(
+            told("/a,/c,d"),
+            "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /c, d"
+        );
+        let for_all = validate_overrides(&base, &map(&[("cordoned.log.dirs", "/a")]), false);
+        assert_eq!(
+            for_all.unwrap_err().to_string(),
+            "Cannot update these configs at default cluster level, broker id must be specified: [cordoned.log.dirs]"
+        );
+    }
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn cleaner_threads_at_most_double_or_halve() {
+        let told = |now: &str, wanted: &str| {
+            let mut base = BrokerConfig::default();
+            base.set_static("log.cleaner.threads", now, Origin::File)
+                .unwrap();
+            let wanted = map(&[("log.cleaner.threads", wanted)]);
+            match validate_overrides(&base, &wanted, true) {
+                Ok(()) => "taken".to_owned(),
+                Err(error) => {
+                    let text = error.to_string();
+                    let text = text.split("Log cleaner threads ").nth(1).unwrap();
+                    text.split(" for configuration").next().unwrap().to_owned()
+                }
+            }
+        };
+        let table = [
+            ("1", "1", "taken"),
+            ("1", "2", "taken"),
+            ("4", "2", "taken"),
+            ("0", "0", "taken"),
+            ("1", "0", "should be at least 1"),
+            (
+                "1",
+                "3",
+                "cannot be increased to more than double the current value 1",
+            ),
+            (
+                "5",
+                "1",
+                "cannot be reduced to less than half the current value 5",
+            ),
+        ];
+        for (now, wanted, expected) in table {
+            assert_eq!(told(now, wanted), expected, "{now} {wanted}");
+        }
     }
 
     #[test]
@@ -373,7 +510,7 @@ mod tests {
             assert_eq!(kafka_only(spec.name), None, "{}", spec.name);
         }
         assert_eq!(
-            kafka_only("num.io.threads"),
+            kafka_only("num.replica.fetchers"),
             Some(KafkaOnly::Mode(UpdateMode::ClusterWide))
         );
     }

@@ -105,17 +105,23 @@ pub fn cluster_defaults(overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry
 fn entry(
     spec: &OptionSpec,
     value: Option<String>,
-    synonyms: Vec<ConfigSynonym>,
+    mut synonyms: Vec<ConfigSynonym>,
     read_only: bool,
 ) -> ConfigEntry {
+    let is_sensitive = spec.config_type == ConfigType::Password;
+    if is_sensitive {
+        synonyms.iter_mut().for_each(|synonym| synonym.value = None);
+    }
     let set = synonyms.first().and_then(|first| first.value.as_deref());
     ConfigEntry {
         name: spec.name.to_owned(),
-        value: set.and_then(|text| as_set(spec, text)).or(value),
+        value: set
+            .and_then(|text| as_set(spec, text))
+            .or(value.filter(|_| !is_sensitive)),
         source: synonyms
             .first()
             .map_or(ConfigSource::Default, |synonym| synonym.source),
-        is_sensitive: spec.config_type == ConfigType::Password,
+        is_sensitive,
         read_only,
         config_type: spec.config_type,
         documentation: spec.doc,
@@ -218,6 +224,20 @@ mod tests {
         let names: Vec<_> = minutes.synonyms.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["log.retention.minutes", "log.retention.hours"]);
         assert_eq!(find(broker(&config), "log.retention.ms").value, None);
+    }
+
+    #[test]
+    fn a_secret_is_not_told() {
+        let mut config = BrokerConfig::default();
+        config
+            .set_static("ensemble.secret", "swordfish", Origin::File)
+            .unwrap();
+        let told = find(broker(&config), "ensemble.secret");
+        assert!(told.is_sensitive);
+        assert_eq!((told.value, told.synonyms.len()), (None, 1));
+        assert_eq!(told.synonyms[0].value, None);
+        assert!(!format!("{config:?}").contains("swordfish"));
+        assert!(!crate::config::reference::listing(&config).contains("swordfish"));
     }
 
     #[test]

@@ -29,16 +29,12 @@ pub fn load(file: Option<&Path>, set: &[String]) -> Result<BrokerConfig, ConfigE
             path: path.to_owned(),
             error,
         })?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map_or(1, |before| before.lines().count().max(1));
-            ConfigError::Toml {
-                path: path.to_owned(),
-                error: format!("line {line}: {}", error.message()),
-            }
-        })?;
+        let table: toml::Table =
+            text.parse()
+                .map_err(|error: toml::de::Error| ConfigError::Toml {
+                    path: path.to_owned(),
+                    error: toml_error(&text, &error),
+                })?;
         let mut pairs = Vec::new();
         flatten("", &table, &mut pairs)?;
         for (key, value) in pairs {
@@ -53,6 +49,27 @@ pub fn load(file: Option<&Path>, set: &[String]) -> Result<BrokerConfig, ConfigE
     }
     check_together(&config)?;
     Ok(config)
+}
+
+/// The line, what is wrong with it, and what TOML cannot know: that a name is also the beginning of another.
+fn toml_error(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or(text);
+    let index = before.matches('\n').count();
+    let key = text.lines().nth(index).unwrap_or("");
+    let key = key.split('=').next().unwrap_or("").trim();
+    let begins = |name: &str, other: &str| {
+        let rest = other.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let is_both = |name: &str| BROKER_OPTIONS.iter().any(|spec| begins(name, spec.name));
+    let mut names = BROKER_OPTIONS.iter().map(|spec| spec.name);
+    let hint = names
+        .find(|name| is_both(name) && (*name == key || begins(name, key)))
+        .map_or(String::new(), |name| {
+            format!(" (other options begin with {name}: write \"{name}\", in quotes)")
+        });
+    format!("line {}: {}{hint}", index + 1, error.message())
 }
 
 /// `log.dirs = …` makes tables of a dotted key: back to one key.
@@ -111,7 +128,7 @@ fn apply(
     config
         .set_static(key, value, origin)
         .map_err(|error| match error {
-            InvalidConfig::Value { value, reason, .. } => {
+            InvalidConfig::Value { reason, .. } => {
                 refused(format!("invalid value {value:?}: {reason}"))
             }
             other => refused(other.to_string()),
@@ -270,6 +287,10 @@ mod tests {
                 "num.partitions: invalid value \"0\": Value must be at least 1",
             ),
             (
+                "log.segment.bytes = \"1KiB\"",
+                "log.segment.bytes: invalid value \"1KiB\": Value must be at least 1048576",
+            ),
+            (
                 "num.partitions = \"x\"",
                 "num.partitions: invalid value \"x\": Not a number of type INT",
             ),
@@ -321,6 +342,18 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(load_text(text, &[]).unwrap_err(), expected);
         }
+        let both = "num.partitions = 1\nmax.connections = 5\nmax.connections.per.ip = 3";
+        let error = load_text(both, &[]).unwrap_err();
+        let told = "line 3: cannot extend value of type integer with a dotted key (other options begin with max.connections: write \"max.connections\", in quotes)";
+        assert!(error.ends_with(told), "{error}");
+        let turned = "max.connections.per.ip = 3\nmax.connections = 5";
+        let error = load_text(turned, &[]).unwrap_err();
+        assert!(
+            error.contains("line 2: ") && error.contains("write \"max.conn"),
+            "{error}"
+        );
+        let quoted = "\"max.connections\" = 5\nmax.connections.per.ip = 3";
+        assert_eq!(load_text(quoted, &[]).unwrap().max_connections, 5);
         let error = load_text("a = ", &[]).unwrap_err();
         assert!(error.contains("line 1") && !error.contains('\n'), "{error}");
         assert_eq!(

@@ -6,6 +6,7 @@
 pub mod broker;
 mod broker_options;
 pub mod describe;
+mod ensemble;
 pub mod group;
 mod group_options;
 mod listener;
@@ -18,6 +19,7 @@ mod value;
 
 pub use broker::{BrokerConfig, Origin};
 pub use broker_options::BROKER_OPTIONS;
+pub use ensemble::{EnsembleVoter, HostPort, Password};
 pub use group_options::{GROUP_OPTIONS, GroupConfig};
 pub use listener::{Listener, ProtocolMap, SecurityProtocol};
 pub use load::{ConfigError, load};

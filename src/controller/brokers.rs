@@ -7,8 +7,9 @@ use crate::controller::command::{ApiError, ChangeBroker, RegisterBroker};
 use crate::controller::elections::{Event, on_event};
 use crate::controller::features::METADATA_VERSION;
 use crate::controller::image::{BrokerRegistration, MetadataImage};
+use crate::controller::partitions::replay_on_scratch;
 use crate::controller::records::{
-    BrokerChangeRecord, Record, RegisterBrokerRecord, UnregisterBrokerRecord,
+    BrokerChangeRecord, DirectoryId, Record, RegisterBrokerRecord, UnregisterBrokerRecord,
 };
 use crate::error::ErrorCode;
 use crate::types::{NodeId, Zxid};
@@ -28,6 +29,7 @@ pub fn register(image: &MetadataImage, command: &RegisterBroker) -> Result<Vec<R
         in_controlled_shutdown: false,
         features: command.features.clone(),
         directories: command.directories.clone(),
+        cordoned_directories: command.cordoned_directories.clone(),
     };
     if let Some(same) = same {
         record.epoch = Some(same.epoch);
@@ -41,7 +43,9 @@ pub fn register(image: &MetadataImage, command: &RegisterBroker) -> Result<Vec<R
         Event::Restarted(command.id)
     };
     let mut records = vec![Record::RegisterBroker(record)];
-    records.extend(on_event(image, event));
+    let mut after = image.clone();
+    replay_on_scratch(&mut after, &records);
+    records.extend(on_event(&after, event));
     Ok(records)
 }
 
@@ -104,11 +108,20 @@ fn check_features(image: &MetadataImage, command: &RegisterBroker) -> Result<(),
     Ok(())
 }
 
-/// Fencing, unfencing, controlled shutdown.
+/// Fencing, unfencing, controlled shutdown, directories that have failed or are cordoned.
 pub fn change(image: &MetadataImage, command: &ChangeBroker) -> Result<Vec<Record>, ApiError> {
     let broker = check_epoch(image, command.id, command.epoch)?;
     let was_active = broker.is_active();
     let differs = |new: Option<bool>, old: bool| new.filter(|new| *new != old);
+    let failed: Vec<DirectoryId> = command
+        .offline_directories
+        .iter()
+        .flatten()
+        .filter(|failed| broker.directories.contains(failed))
+        .copied()
+        .collect();
+    let online = broker.directories.iter();
+    let online = online.filter(|dir| !failed.contains(dir)).copied();
     let record = BrokerChangeRecord {
         id: command.id,
         epoch: command.epoch,
@@ -117,8 +130,17 @@ pub fn change(image: &MetadataImage, command: &ChangeBroker) -> Result<Vec<Recor
             command.in_controlled_shutdown,
             broker.in_controlled_shutdown,
         ),
+        directories: (!failed.is_empty()).then(|| online.collect()),
+        cordoned_directories: command
+            .cordoned_directories
+            .clone()
+            .filter(|cordoned| *cordoned != broker.cordoned_directories),
     };
-    if record.fenced.is_none() && record.in_controlled_shutdown.is_none() {
+    if record.fenced.is_none()
+        && record.in_controlled_shutdown.is_none()
+        && record.directories.is_none()
+        && record.cordoned_directories.is_none()
+    {
         return Ok(Vec::new());
     }
     let fenced = record.fenced.unwrap_or(broker.fenced);
@@ -127,11 +149,15 @@ pub fn change(image: &MetadataImage, command: &ChangeBroker) -> Result<Vec<Recor
         .unwrap_or(broker.in_controlled_shutdown);
     let is_active = !fenced && !leaving;
     let mut records = vec![Record::BrokerChange(record)];
-    match (was_active, is_active) {
-        (true, false) => records.extend(on_event(image, Event::Left(command.id))),
-        (false, true) => records.extend(on_event(image, Event::Returned(command.id))),
-        _ => {}
-    }
+    let mut after = image.clone();
+    replay_on_scratch(&mut after, &records);
+    let event = match (was_active, is_active) {
+        // What was led there is led nowhere after it, whatever its directory.
+        (true, false) => Event::Left(command.id),
+        (false, true) => Event::Returned(command.id),
+        _ => Event::DirectoriesFailed(command.id, &failed),
+    };
+    records.extend(on_event(&after, event));
     Ok(records)
 }
 

@@ -11,7 +11,7 @@ use crate::controller::records::{
     BrokerEndpoint, DirectoryId, FeatureLevelRecord, SupportedFeature, uuid_bytes,
 };
 use crate::error::ErrorCode;
-use crate::types::{NodeId, ProducerId, TopicId, Zxid};
+use crate::types::{NodeId, PartitionId, ProducerId, TopicId, Zxid};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Command {
@@ -37,6 +37,10 @@ pub enum Command {
     IncrementalAlterConfigs(#[n(0)] IncrementalAlterConfigs),
     #[n(9)]
     AllocateProducerIds(#[n(0)] AllocateProducerIds),
+    #[n(10)]
+    AssignReplicasToDirs(#[n(0)] AssignReplicasToDirs),
+    #[n(11)]
+    UpdateFeatures(#[n(0)] UpdateFeatures),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -63,6 +67,10 @@ pub enum Reply {
     AlterConfigs(#[n(0)] Vec<Result<(), ApiError>>),
     #[n(8)]
     ProducerIds(#[n(0)] Result<ProducerIdBlock, ApiError>),
+    #[n(9)]
+    AssignReplicasToDirs(#[n(0)] Result<(), ApiError>),
+    #[n(10)]
+    UpdateFeatures(#[n(0)] Result<(), ApiError>),
 }
 
 /// A refusal, in the words a client gets to see.
@@ -109,9 +117,26 @@ pub struct FormatCluster {
     pub cluster_id: String,
     #[n(1)]
     pub features: Vec<FeatureLevelRecord>,
-    /// Becomes the cluster-wide `min.insync.replicas`, as KIP-966 asks for.
+}
+
+/// All of them or none.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct UpdateFeatures {
+    #[n(0)]
+    pub updates: Vec<FeatureUpdate>,
+    #[n(1)]
+    pub validate_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FeatureUpdate {
+    #[n(0)]
+    pub name: String,
+    #[n(1)]
+    pub level: i16,
+    /// As the client has it: 1 up, 2 down, 3 down whatever is lost.
     #[n(2)]
-    pub min_insync_replicas: i32,
+    pub upgrade_type: i8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -133,6 +158,8 @@ pub struct RegisterBroker {
     pub directories: Vec<DirectoryId>,
     #[n(7)]
     pub fenced: bool,
+    #[n(8)]
+    pub cordoned_directories: Option<Vec<DirectoryId>>,
 }
 
 /// What is `None` stays as it is.
@@ -146,6 +173,12 @@ pub struct ChangeBroker {
     pub fenced: Option<bool>,
     #[n(3)]
     pub in_controlled_shutdown: Option<bool>,
+    /// Directories that have failed. They are online again only when another incarnation registers with them.
+    #[n(4)]
+    pub offline_directories: Option<Vec<DirectoryId>>,
+    /// All that get no new replicas from here on.
+    #[n(5)]
+    pub cordoned_directories: Option<Vec<DirectoryId>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -317,6 +350,27 @@ pub struct AllocateProducerIds {
     pub broker: NodeId,
     #[n(1)]
     pub broker_epoch: Zxid,
+}
+
+/// Where a broker keeps its replicas (KIP-858).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AssignReplicasToDirs {
+    #[n(0)]
+    pub broker: NodeId,
+    #[n(1)]
+    pub broker_epoch: Zxid,
+    #[n(2)]
+    pub assignments: Vec<DirectoryAssignment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DirectoryAssignment {
+    #[n(0)]
+    pub topic_id: TopicId,
+    #[n(1)]
+    pub partition: PartitionId,
+    #[n(2)]
+    pub directory: DirectoryId,
 }
 
 /// Producer ids that one broker may hand out.

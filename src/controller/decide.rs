@@ -6,7 +6,10 @@ use crate::controller::command::{ApiError, Command, Reply};
 use crate::controller::delta::ConfigResource;
 use crate::controller::image::{ConfigOverrides, MetadataImage};
 use crate::controller::records::{ConfigResourceType, Record};
-use crate::controller::{brokers, configs, features, partitions, producer_ids, topics};
+use crate::controller::{
+    brokers, configs, directories, features, partitions, producer_ids, topics,
+};
+use crate::types::NodeId;
 
 /// What a decision may know besides the image.
 pub struct Environment<'a> {
@@ -19,8 +22,13 @@ pub struct Environment<'a> {
 /// The leader's own options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    pub node: NodeId,
     pub num_partitions: i32,
     pub default_replication_factor: i16,
+    /// How many copies of a partition this version can keep.
+    pub max_replication_factor: i16,
+    /// Becomes the cluster's own when leaders are elected by what is in sync (KIP-966).
+    pub min_insync_replicas: i32,
 }
 
 /// What the options table knows about the configs of a resource.
@@ -49,7 +57,8 @@ pub struct Decision {
 pub fn decide(image: &MetadataImage, command: &Command, env: &mut Environment<'_>) -> Decision {
     match command {
         Command::FormatCluster(command) => {
-            one(features::format(image, command), Reply::FormatCluster)
+            let records = features::format(image, command, env.settings);
+            one(records, Reply::FormatCluster)
         }
         Command::RegisterBroker(command) => {
             one(brokers::register(image, command), Reply::RegisterBroker)
@@ -92,6 +101,14 @@ pub fn decide(image: &MetadataImage, command: &Command, env: &mut Environment<'_
                 records,
                 reply: Reply::AlterConfigs(results),
             }
+        }
+        Command::AssignReplicasToDirs(command) => one(
+            directories::assign(image, command),
+            Reply::AssignReplicasToDirs,
+        ),
+        Command::UpdateFeatures(command) => {
+            let records = features::update(image, command, env.settings);
+            one(records, Reply::UpdateFeatures)
         }
         Command::AllocateProducerIds(command) => match producer_ids::allocate(image, command) {
             Ok((record, block)) => Decision {

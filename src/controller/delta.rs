@@ -64,6 +64,45 @@ impl MetadataDelta {
         }
     }
 
+    /// From one image to a later one whose changes between nobody heard of: a snapshot took their place.
+    pub fn between(before: &MetadataImage, after: &MetadataImage) -> Self {
+        let mut delta = Self {
+            features: !before.features().eq(after.features()),
+            ..Self::default()
+        };
+        for topic in before.topics() {
+            if after.topic_by_id(topic.id).is_none() {
+                delta.on_topic_deleted(topic.clone());
+            }
+        }
+        for topic in after.topics() {
+            match before.topic_by_id(topic.id) {
+                None => delta.on_topic_created(topic.id),
+                Some(old) if Arc::ptr_eq(old, topic) => {}
+                Some(old) => {
+                    for (index, state) in topic.partitions() {
+                        if old.partition(index) != Some(state) {
+                            delta.on_partition(topic.id, index);
+                        }
+                    }
+                }
+            }
+        }
+        let resources = before
+            .configured_resources()
+            .chain(after.configured_resources());
+        let overrides_differ = |ConfigResource { kind, name }: &ConfigResource| {
+            before.configs(*kind, name) != after.configs(*kind, name)
+        };
+        delta.configs = resources.filter(overrides_differ).collect();
+        let brokers = before.brokers().chain(after.brokers());
+        delta.brokers = brokers
+            .map(|broker| broker.id)
+            .filter(|id| before.broker(*id) != after.broker(*id))
+            .collect();
+        delta
+    }
+
     pub fn is_empty(&self) -> bool {
         let Self {
             topics,

@@ -36,6 +36,8 @@ pub struct MetadataImage {
     pub(super) brokers: OrdMap<NodeId, Arc<BrokerRegistration>>,
     pub(super) features: OrdMap<Arc<str>, i16>,
     pub(super) next_producer_id: ProducerId,
+    /// The last command of each node that became part of this image.
+    pub(super) requests: OrdMap<NodeId, AppliedRequest>,
     pub(super) loads: OrdMap<NodeId, BrokerLoad>,
     pub(super) partition_count: usize,
 }
@@ -52,7 +54,10 @@ pub struct BrokerRegistration {
     pub fenced: bool,
     pub in_controlled_shutdown: bool,
     pub features: Vec<SupportedFeature>,
+    /// Those that are online.
     pub directories: Vec<DirectoryId>,
+    /// Those of all that get no new replicas (KIP-1066).
+    pub cordoned_directories: Vec<DirectoryId>,
 }
 
 impl BrokerRegistration {
@@ -61,11 +66,33 @@ impl BrokerRegistration {
         !self.fenced && !self.in_controlled_shutdown
     }
 
+    /// Whether what lies there can be used; true of a replica that lies nobody knows where.
+    pub fn has_online_dir(&self, directory: DirectoryId) -> bool {
+        match directory {
+            DirectoryId::LOST => false,
+            other => other.is_reserved() || self.directories.contains(&other),
+        }
+    }
+
+    /// Whether it may be given new replicas.
+    pub fn has_uncordoned_dirs(&self) -> bool {
+        let cordoned = &self.cordoned_directories;
+        cordoned.is_empty() || self.directories.iter().any(|dir| !cordoned.contains(dir))
+    }
+
     pub fn endpoint(&self, listener: &str) -> Option<&BrokerEndpoint> {
         self.endpoints
             .iter()
             .find(|endpoint| endpoint.name == listener)
     }
+}
+
+/// Up to where a node's commands have been applied. Of commands that change nothing there is no trace, and none is
+/// needed: they can be decided again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppliedRequest {
+    pub incarnation: Uuid,
+    pub seq: u64,
 }
 
 /// How much of the cluster a broker has been given.
@@ -167,12 +194,29 @@ impl MetadataImage {
         self.brokers.values()
     }
 
+    /// Whether the directory of a broker's replica is online, for all that is known of it.
+    pub fn is_in_online_dir(&self, state: &PartitionState, id: NodeId) -> bool {
+        self.broker(id)
+            .is_some_and(|broker| broker.has_online_dir(state.directory(id)))
+    }
+
     pub fn is_active(&self, id: NodeId) -> bool {
         self.broker(id).is_some_and(|broker| broker.is_active())
     }
 
     pub fn load(&self, id: NodeId) -> BrokerLoad {
         self.loads.get(&id).copied().unwrap_or_default()
+    }
+
+    pub fn last_request(&self, node: NodeId) -> Option<AppliedRequest> {
+        self.requests.get(&node).copied()
+    }
+
+    /// Whether this command of a node's process, or a later one, is part of the image already.
+    pub fn is_applied(&self, node: NodeId, incarnation: Uuid, seq: u64) -> bool {
+        self.requests
+            .get(&node)
+            .is_some_and(|last| last.incarnation == incarnation && last.seq >= seq)
     }
 
     /// Finalized features, by name.

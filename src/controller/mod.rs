@@ -10,6 +10,7 @@ pub mod command;
 pub mod configs;
 mod decide;
 pub mod delta;
+mod directories;
 mod elections;
 pub mod features;
 pub mod image;
@@ -20,6 +21,7 @@ pub mod producer_ids;
 pub mod records;
 mod replay;
 pub mod schema;
+pub mod sessions;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

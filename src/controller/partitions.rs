@@ -200,9 +200,14 @@ pub(super) fn check_manual_assignment(
     sorted.sort_unstable();
     let mut seen = BTreeSet::new();
     for node in sorted {
-        if image.broker(node).is_none() {
+        let Some(broker) = image.broker(node) else {
             return refuse(format!(
                 "The manual partition assignment includes broker {node}, but no such broker is registered."
+            ));
+        };
+        if !broker.has_uncordoned_dirs() {
+            return refuse(format!(
+                "The manual partition assignment includes broker {node}, but all its log directories are cordoned."
             ));
         }
         if !seen.insert(node) {

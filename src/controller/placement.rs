@@ -5,7 +5,8 @@
 //! topics of one partition are spread too). Replicas of a partition go to racks it does not use
 //! yet. Ties are broken by a hash of the topic's id, which spreads the pairings. The same image and
 //! seed place the same way; nothing is remembered between calls. Brokers that are not active are
-//! taken for followers only, and only when there are not enough others (as Kafka's placer does).
+//! taken for followers only, and only when there are not enough others (as Kafka's placer does); those whose log
+//! directories are all cordoned are not taken.
 
 use crate::controller::image::MetadataImage;
 use crate::controller::node_list::NodeList;
@@ -50,7 +51,10 @@ pub fn place(
         .ok()
         .filter(|wanted| *wanted > 0)
         .ok_or(PlacementError::NotPositive(replication_factor))?;
-    if image.brokers().all(|broker| broker.fenced) {
+    let mut usable = image
+        .brokers()
+        .filter(|broker| broker.has_uncordoned_dirs());
+    if usable.all(|broker| broker.fenced) {
         return Err(PlacementError::NoBroker);
     }
     if wanted > candidates.len() {
@@ -70,6 +74,7 @@ pub fn place(
 fn candidates<'a>(image: &'a MetadataImage, existing: Option<&TopicImage>) -> Vec<Candidate<'a>> {
     let mut candidates: Vec<Candidate<'_>> = image
         .brokers()
+        .filter(|broker| broker.has_uncordoned_dirs())
         .map(|broker| {
             let load = image.load(broker.id);
             Candidate {

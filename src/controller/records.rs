@@ -9,6 +9,7 @@
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
+use crate::controller::command::Reply;
 use crate::controller::node_list::NodeList;
 use crate::types::{LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId, Zxid};
 
@@ -37,6 +38,8 @@ pub enum Record {
     Config(#[n(0)] ConfigRecord),
     #[n(10)]
     ProducerIds(#[n(0)] ProducerIdsRecord),
+    #[n(11)]
+    Request(#[n(0)] RequestRecord),
 }
 
 /// The first record of a cluster: its name, made once.
@@ -117,6 +120,9 @@ pub struct RegisterBrokerRecord {
     pub features: Vec<SupportedFeature>,
     #[n(8)]
     pub directories: Vec<DirectoryId>,
+    /// Those that get no new replicas (KIP-1066).
+    #[n(9)]
+    pub cordoned_directories: Option<Vec<DirectoryId>>,
 }
 
 /// What is `None` stays as it was.
@@ -130,6 +136,11 @@ pub struct BrokerChangeRecord {
     pub fenced: Option<bool>,
     #[n(3)]
     pub in_controlled_shutdown: Option<bool>,
+    /// Those that are online from here on.
+    #[n(4)]
+    pub directories: Option<Vec<DirectoryId>>,
+    #[n(5)]
+    pub cordoned_directories: Option<Vec<DirectoryId>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -313,6 +324,24 @@ pub struct ProducerIdsRecord {
     pub next_producer_id: ProducerId,
 }
 
+/// The command that the other records of this proposal come from: one that is asked for again, because its leader
+/// went away before it answered, is known by this and not decided twice.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RequestRecord {
+    #[n(0)]
+    pub node: NodeId,
+    /// Of the process on that node: another one counts from 1 again.
+    #[n(1)]
+    #[cbor(with = "uuid_bytes")]
+    pub incarnation: Uuid,
+    /// Rising, in the order in which the node asks.
+    #[n(2)]
+    pub seq: u64,
+    /// What the node that asked is answered, once it has applied the proposal. Not kept in a snapshot.
+    #[n(3)]
+    pub reply: Option<Reply>,
+}
+
 /// A log directory of a broker (KIP-858).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
@@ -323,6 +352,11 @@ pub struct DirectoryId(
 );
 
 impl DirectoryId {
+    /// With the numbers Kafka gives them; 0 is written where nothing is known of a replica, too.
+    pub const UNASSIGNED: Self = Self(Uuid::from_u128(1));
+    /// In some directory that is offline, nobody knows in which.
+    pub const LOST: Self = Self(Uuid::from_u128(2));
+
     /// Kafka's reserved ids end at 100.
     pub fn is_reserved(self) -> bool {
         self.0.as_u128() < 100

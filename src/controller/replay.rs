@@ -8,7 +8,9 @@ use std::sync::Arc;
 use imbl::ordmap::Entry;
 
 use crate::controller::delta::{ConfigResource, MetadataDelta};
-use crate::controller::image::{BrokerRegistration, ConfigOverrides, MetadataImage, unified};
+use crate::controller::image::{
+    AppliedRequest, BrokerRegistration, ConfigOverrides, MetadataImage, unified,
+};
 use crate::controller::records::*;
 use crate::controller::topic_image::{PartitionState, TopicImage};
 use crate::types::{NodeId, PartitionId, ProducerId, TopicId, Zxid};
@@ -32,6 +34,8 @@ pub enum ReplayError {
     UnknownBroker(NodeId, Zxid),
     #[error("the next producer id goes back from {old} to {new}")]
     ProducerIdsWentBack { old: ProducerId, new: ProducerId },
+    #[error("command {1} of node {0} is applied twice")]
+    AppliedTwice(NodeId, u64),
     #[error("log levels are not part of the metadata")]
     NotAResource,
 }
@@ -92,7 +96,18 @@ impl MetadataImage {
             Record::RemoveTopic(record) => self.replay_remove_topic(record, delta),
             Record::Config(record) => self.replay_config(record, delta),
             Record::ProducerIds(record) => self.replay_producer_ids(record),
+            Record::Request(record) => self.replay_request(record),
         }
+    }
+
+    fn replay_request(&mut self, record: &RequestRecord) -> Result<(), ReplayError> {
+        let (node, incarnation, seq) = (record.node, record.incarnation, record.seq);
+        if self.is_applied(node, incarnation, seq) {
+            return Err(ReplayError::AppliedTwice(node, seq));
+        }
+        self.requests
+            .insert(node, AppliedRequest { incarnation, seq });
+        Ok(())
     }
 
     fn replay_cluster(&mut self, record: &ClusterRecord) -> Result<(), ReplayError> {
@@ -128,6 +143,7 @@ impl MetadataImage {
             in_controlled_shutdown,
             features,
             directories,
+            cordoned_directories,
         } = record.clone();
         let registration = BrokerRegistration {
             id,
@@ -139,6 +155,7 @@ impl MetadataImage {
             in_controlled_shutdown,
             features,
             directories,
+            cordoned_directories: cordoned_directories.unwrap_or_default(),
         };
         self.brokers.insert(id, Arc::new(registration));
     }
@@ -161,6 +178,12 @@ impl MetadataImage {
         }
         if let Some(in_controlled_shutdown) = record.in_controlled_shutdown {
             broker.in_controlled_shutdown = in_controlled_shutdown;
+        }
+        if let Some(directories) = &record.directories {
+            broker.directories.clone_from(directories);
+        }
+        if let Some(cordoned) = &record.cordoned_directories {
+            broker.cordoned_directories.clone_from(cordoned);
         }
         Ok(())
     }

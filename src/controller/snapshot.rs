@@ -87,6 +87,8 @@ impl MetadataImage {
                 in_controlled_shutdown: broker.in_controlled_shutdown,
                 features: broker.features.clone(),
                 directories: broker.directories.clone(),
+                cordoned_directories: (!broker.cordoned_directories.is_empty())
+                    .then(|| broker.cordoned_directories.clone()),
             }));
         }
         for topic in self.topics() {
@@ -109,6 +111,14 @@ impl MetadataImage {
                     }));
                 }
             }
+        }
+        for (node, last) in &self.requests {
+            write(Record::Request(RequestRecord {
+                node: *node,
+                incarnation: last.incarnation,
+                seq: last.seq,
+                reply: None,
+            }));
         }
         if self.next_producer_id > ProducerId(0) {
             write(Record::ProducerIds(ProducerIdsRecord {

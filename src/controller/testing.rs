@@ -43,6 +43,9 @@ impl ConfigSchema for TwoKeys {
 pub const SETTINGS: Settings = Settings {
     num_partitions: 3,
     default_replication_factor: 1,
+    max_replication_factor: i16::MAX,
+    min_insync_replicas: 1,
+    node: NodeId(1),
 };
 
 /// Decides with ids counted up from the number of topics, and replays what was decided.
@@ -88,6 +91,7 @@ pub fn registration(id: i32, rack: Option<&str>) -> RegisterBroker {
         features: features::supported(),
         directories: vec![DirectoryId(Uuid::from_u128(1000 + id as u128))],
         fenced: false,
+        cordoned_directories: None,
     }
 }
 
@@ -97,7 +101,6 @@ pub fn cluster_of(brokers: &[(i32, Option<&str>)]) -> MetadataImage {
     let format = FormatCluster {
         cluster_id: CLUSTER_ID.into(),
         features: features::of_a_new_cluster(),
-        min_insync_replicas: 1,
     };
     let reply = run(&mut image, Command::FormatCluster(format));
     assert_eq!(reply, Reply::FormatCluster(Ok(())));
@@ -108,12 +111,25 @@ pub fn cluster_of(brokers: &[(i32, Option<&str>)]) -> MetadataImage {
     image
 }
 
+/// A new start of a broker's process, with these directories.
+pub fn restarted(image: &mut MetadataImage, id: i32, directories: Vec<DirectoryId>) {
+    let command = RegisterBroker {
+        incarnation: Uuid::from_u128(1000 * (1 + u128::from(image.applied().0))),
+        directories,
+        ..registration(id, None)
+    };
+    let reply = run(image, Command::RegisterBroker(command));
+    assert_eq!(reply, Reply::RegisterBroker(Ok(())));
+}
+
 pub fn fence(image: &mut MetadataImage, id: i32) {
     let command = Command::ChangeBroker(ChangeBroker {
         id: NodeId(id),
         epoch: image.broker(NodeId(id)).unwrap().epoch,
         fenced: Some(true),
         in_controlled_shutdown: None,
+        offline_directories: None,
+        cordoned_directories: None,
     });
     assert_eq!(run(image, command), Reply::ChangeBroker(Ok(())));
 }
@@ -142,6 +158,16 @@ pub fn partition_of(image: &mut MetadataImage, replicas: &[i32], isr: &[i32], le
         recovering: None,
     });
     commit(image, &[topic, partition]);
+}
+
+/// The replica at some place of that partition's lies in this directory, the others nobody knows where.
+pub fn lies_in(image: &mut MetadataImage, at: usize, directory: DirectoryId) {
+    let mut change = PartitionChangeRecord::new(TopicId(Uuid::from_u128(5)), PartitionId(0));
+    let state = image.partition("t", PartitionId(0)).unwrap();
+    let mut directories = vec![DirectoryId::UNASSIGNED; state.replicas.len()];
+    directories[at] = directory;
+    change.directories = Some(directories);
+    commit(image, &[Record::PartitionChange(change)]);
 }
 
 pub fn topic(name: &str, num_partitions: i32, replication_factor: i16) -> CreatableTopic {

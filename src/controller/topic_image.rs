@@ -132,6 +132,13 @@ impl PartitionState {
         &self.rare().directories
     }
 
+    /// Where a broker keeps its replica, as it has said.
+    pub fn directory(&self, id: NodeId) -> DirectoryId {
+        let at = self.replicas.iter().position(|node| *node == id);
+        let known = at.and_then(|at| self.directories().get(at));
+        known.copied().unwrap_or(DirectoryId::UNASSIGNED)
+    }
+
     pub fn is_preferred_leader(&self) -> bool {
         self.replicas.first() == Some(&self.leader)
     }

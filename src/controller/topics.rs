@@ -60,6 +60,9 @@ pub fn validate_name(name: &str) -> Result<(), ApiError> {
     ))
 }
 
+/// Partitions are not replicated yet.
+pub const MAX_REPLICATION_FACTOR: i16 = 1;
+
 /// Results are in the order of the command.
 pub fn create(
     image: &MetadataImage,
@@ -142,6 +145,17 @@ fn create_one(
         num_partitions: placed.len() as i32,
         replication_factor: placed.first().map_or(0, |(replicas, _)| replicas.len()) as i16,
     };
+    let most = env.settings.max_replication_factor;
+    if created.replication_factor > most {
+        // Better no topic than one whose copies are said to be in sync and are not there.
+        return Err(ApiError::new(
+            ErrorCode::InvalidReplicationFactor,
+            format!(
+                "Replication factor {} is larger than {most}: this version does not replicate partitions yet.",
+                created.replication_factor
+            ),
+        ));
+    }
 
     let mut records = Vec::with_capacity(1 + overrides.len() + placed.len());
     records.push(Record::Topic(TopicRecord {

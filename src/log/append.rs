@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::producer_state_manager::SequenceError;
+use super::log_dir_storage::is_disk_full;
+use super::producer_state_manager::ProducerStateError;
 use crate::error::ErrorCode;
 use crate::protocol::record_batch::BatchError;
 use crate::types::{Offset, TimestampMs};
@@ -14,6 +15,10 @@ use crate::types::{Offset, TimestampMs};
 pub enum AppendOrigin {
     Client,
     Coordinator,
+    /// A transaction coordinator's marker, under the rules of the transaction's version.
+    Marker {
+        transaction_version: i16,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +76,7 @@ pub enum AppendError {
         max: u32,
     },
     #[error("{0}")]
-    Sequence(#[from] SequenceError),
+    ProducerState(#[from] ProducerStateError),
     /// A leader's batch that does not follow what is here.
     #[error(
         "unexpected offset in append to {partition}: {found} is less than the next offset {log_end}"
@@ -94,12 +99,14 @@ impl AppendError {
             AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
             AppendError::Timestamps { .. } => ErrorCode::InvalidTimestamp,
             AppendError::Records { .. } => ErrorCode::InvalidRecord,
-            AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {
-                ErrorCode::InvalidProducerEpoch
-            }
-            AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
-                ErrorCode::OutOfOrderSequenceNumber
-            }
+            AppendError::ProducerState(error) => match error {
+                ProducerStateError::StaleEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+                ProducerStateError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+                ProducerStateError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+                ProducerStateError::CoordinatorFenced { .. } => {
+                    ErrorCode::TransactionCoordinatorFenced
+                }
+            },
             AppendError::Disk(_) => ErrorCode::KafkaStorageError,
         }
     }
@@ -108,16 +115,30 @@ impl AppendError {
         matches!(self, AppendError::Disk(_))
     }
 
-    /// What Kafka tells besides the code: only where records are to blame.
+    /// What Kafka tells besides the code: only where records are to blame. And a full disk, which it does not know.
     pub fn client_message(&self) -> Option<String> {
         match self {
-            AppendError::Batch(_) if self.code() == ErrorCode::InvalidRecord => {
-                Some(self.to_string())
-            }
             AppendError::Timestamps { message, .. } | AppendError::Records { message, .. } => {
                 Some(message.clone())
             }
+            AppendError::Disk(error) if is_disk_full(error) => {
+                Some("The disk of this partition's log directory is full.".to_owned())
+            }
             _ => None,
+        }
+    }
+
+    /// Whether Kafka tells where the log begins: where it had begun to look at the records.
+    pub fn tells_log_start(&self) -> bool {
+        match self {
+            AppendError::Batch(error) => error.code() != ErrorCode::CorruptMessage,
+            AppendError::Timestamps { .. }
+            | AppendError::Records { .. }
+            | AppendError::ProducerState(_) => true,
+            AppendError::TooLarge { .. }
+            | AppendError::LargerThanSegment { .. }
+            | AppendError::UnexpectedOffset { .. }
+            | AppendError::Disk(_) => false,
         }
     }
 

@@ -3,14 +3,20 @@
 use std::io::{self, IoSlice};
 
 use super::append::{AppendError, AppendInfo};
+use super::append_as_leader::marker_of;
 use super::partition_log::PartitionLog;
+use super::producer_state_manager::ProducerBatch;
+use crate::protocol::end_txn_marker::EndTxnMarker;
 use crate::protocol::record_batch::{BatchError, BatchHeader, Batches, ensure_crc};
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
+
+/// A batch of the leader's, and what it says of a transaction.
+type LeadersBatch = (BatchHeader, Option<EndTxnMarker>);
 
 /// The batches that are checked and not yet written.
 #[derive(Debug, Default)]
 struct Pending {
-    batches: Vec<BatchHeader>,
+    batches: Vec<LeadersBatch>,
     from: usize,
     len: usize,
 }
@@ -26,34 +32,34 @@ impl PartitionLog {
         now: TimestampMs,
     ) -> Result<Option<AppendInfo>, AppendError> {
         let batches = self.check_leaders_batches(records, epoch)?;
-        let Some((first, last)) = batches.first().zip(batches.last()) else {
+        let headers = || batches.iter().map(|(header, _)| header);
+        let Some((first, last)) = headers().next().zip(headers().next_back()) else {
             return Ok(None);
         };
         let info = AppendInfo {
             first_offset: first.base_offset,
             last_offset: last.last_offset(),
-            max_timestamp: batches
-                .iter()
+            max_timestamp: headers()
                 .map(|batch| batch.max_timestamp)
                 .max()
                 .unwrap_or_default(),
             log_append_time: None,
             log_start_offset: self.log_start,
-            records: batches
-                .iter()
+            records: headers()
                 .map(|batch| usize::try_from(batch.records_count).unwrap_or(0))
                 .sum(),
-            bytes: batches.iter().map(BatchHeader::size_in_bytes).sum(),
+            bytes: headers().map(BatchHeader::size_in_bytes).sum(),
             duplicate: false,
         };
         let mut pending = Pending::default();
         for batch in batches {
             let pending_bytes = u32::try_from(pending.len).unwrap_or(u32::MAX);
-            if self.must_roll(&batch, pending_bytes, batch.last_offset(), now)? {
+            let header = &batch.0;
+            if self.must_roll(header, pending_bytes, header.last_offset(), now)? {
                 self.write_pending(records, &mut pending)?;
-                self.roll_to(batch.base_offset)?;
+                self.roll_to(header.base_offset)?;
             }
-            pending.len += batch.size_in_bytes();
+            pending.len += header.size_in_bytes();
             pending.batches.push(batch);
         }
         self.write_pending(records, &mut pending)?;
@@ -64,8 +70,8 @@ impl PartitionLog {
         &self,
         records: &[u8],
         epoch: LeaderEpoch,
-    ) -> Result<Vec<BatchHeader>, AppendError> {
-        let mut found: Vec<BatchHeader> = Vec::new();
+    ) -> Result<Vec<LeadersBatch>, AppendError> {
+        let mut found: Vec<LeadersBatch> = Vec::new();
         for batch in Batches::new(records) {
             let (header, bytes) = match batch {
                 Ok(batch) => batch,
@@ -76,7 +82,9 @@ impl PartitionLog {
             if header.leader_epoch > epoch {
                 break;
             }
-            let next = found.last().map_or(self.log_end, BatchHeader::next_offset);
+            let next = found
+                .last()
+                .map_or(self.log_end, |(last, _)| last.next_offset());
             if header.base_offset < next || header.last_offset_delta < 0 {
                 return Err(AppendError::UnexpectedOffset {
                     partition: self.topic_partition.to_string(),
@@ -84,7 +92,7 @@ impl PartitionLog {
                     log_end: next,
                 });
             }
-            found.push(header);
+            found.push((header, marker_of(&header, bytes)?));
         }
         Ok(found)
     }
@@ -97,9 +105,14 @@ impl PartitionLog {
         }
         pending.from = to;
         pending.len = 0;
-        for batch in pending.batches.drain(..) {
-            self.assign_epoch_start(batch.leader_epoch, batch.base_offset);
-            self.record(&batch, batch.base_offset, batch.last_offset());
+        for (header, marker) in pending.batches.drain(..) {
+            self.assign_epoch_start(header.leader_epoch, header.base_offset);
+            self.record(&ProducerBatch {
+                header: &header,
+                base_offset: header.base_offset,
+                last_offset: header.last_offset(),
+                marker,
+            })?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::types::{LeaderEpoch, Offset, PartitionId, TopicId, TopicPartition};
 pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(super) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 pub(super) const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
+pub(super) const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 pub(super) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 pub(super) const META_PROPERTIES: &str = "meta.properties";

@@ -2,7 +2,8 @@
 //!
 //! For tests. Every change is a step. What a crash leaves of the steps so far: all that was synced, and of the
 //! rest what luck has it. Unsynced bytes survive sector by sector, a file may be longer than what is in
-//! it; unsynced changes of names survive in their order or not at all.
+//! it; unsynced changes of names survive in their order or not at all. What lies below each directory of the root is a
+//! disk of its own: a sync of names on one says nothing of the others.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::memory::MemStorage;
-use super::storage::{DirEntry, File, Lock, OpenMode, Space, Storage};
+use super::storage::{DirEntry, File, FileSystem, Lock, OpenMode, Space, Storage};
 
 const SECTOR_BYTES: usize = 512;
 
@@ -115,6 +116,16 @@ impl Names {
 }
 
 impl Naming {
+    fn path(&self) -> &Path {
+        match self {
+            Naming::Link(path, _)
+            | Naming::MakeDir(path)
+            | Naming::Rename(path, _)
+            | Naming::RemoveFile(path)
+            | Naming::RemoveDir(path) => path,
+        }
+    }
+
     fn touches(&self, dir: &Path) -> bool {
         let in_dir = |path: &PathBuf| path.parent() == Some(dir);
         match self {
@@ -201,6 +212,17 @@ impl CrashStorage {
         self.0.lock().steps.len()
     }
 
+    /// How often something was synced.
+    pub(crate) fn syncs(&self) -> usize {
+        let synced = |step: &&Step| {
+            matches!(
+                step,
+                Step::Content(_, Change::SyncData) | Step::SyncDir(_) | Step::SyncAll
+            )
+        };
+        self.0.lock().steps.iter().filter(synced).count()
+    }
+
     /// How often it was asked for anything.
     pub(crate) fn calls(&self) -> usize {
         self.0.lock().calls
@@ -235,11 +257,16 @@ impl CrashStorage {
 
 fn surviving_names(steps: &[Step], luck: &mut Luck) -> Names {
     let mut names = Names::default();
-    let mut unsynced: Vec<&Naming> = Vec::new();
+    let mut disks: BTreeMap<PathBuf, Vec<&Naming>> = BTreeMap::new();
     for step in steps {
         match step {
-            Step::Naming(naming) => unsynced.push(naming),
+            Step::Naming(naming) if naming.path() == Path::new("/") => names.apply(naming),
+            Step::Naming(naming) => disks
+                .entry(disk_of(naming.path()))
+                .or_default()
+                .push(naming),
             Step::SyncDir(dir) => {
+                let unsynced = disks.entry(disk_of(dir)).or_default();
                 // A journal writes in order: what came before goes with it.
                 if let Some(last) = unsynced.iter().rposition(|naming| naming.touches(dir)) {
                     unsynced
@@ -247,17 +274,27 @@ fn surviving_names(steps: &[Step], luck: &mut Luck) -> Names {
                         .for_each(|naming| names.apply(naming));
                 }
             }
-            Step::SyncAll => unsynced.drain(..).for_each(|naming| names.apply(naming)),
+            Step::SyncAll => {
+                let unsynced = std::mem::take(&mut disks).into_values().flatten();
+                unsynced.for_each(|naming| names.apply(naming));
+            }
             Step::Content(..) => {}
         }
     }
-    for naming in unsynced {
-        if !luck.strikes() {
-            break;
+    for unsynced in disks.into_values() {
+        for naming in unsynced {
+            if !luck.strikes() {
+                break;
+            }
+            names.apply(naming);
         }
-        names.apply(naming);
     }
     names
+}
+
+/// The directory of the root that a path lies in.
+fn disk_of(path: &Path) -> PathBuf {
+    path.components().take(2).collect()
 }
 
 fn surviving_bytes(steps: &[Step], wanted: usize, luck: &mut Luck) -> Vec<u8> {
@@ -386,8 +423,8 @@ impl Storage for CrashStorage {
         self.0.lock().step(Step::SyncDir(dir.to_owned()))
     }
 
-    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
-        self.0.lock().step(Step::SyncAll)
+    fn file_system(&self, _dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(self.clone()))
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Option<Lock>> {
@@ -443,6 +480,12 @@ impl File for CrashFile {
     }
 }
 
+impl FileSystem for CrashStorage {
+    fn sync(&self) -> io::Result<()> {
+        self.0.lock().step(Step::SyncAll)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,6 +520,20 @@ mod tests {
         assert_eq!(text(&nothing(&disk), "/d/g"), None);
         disk.sync_dir(dir).unwrap();
         assert_eq!(text(&nothing(&disk), "/d/g"), Some(b"one".to_vec()));
+    }
+
+    #[test]
+    fn a_sync_on_one_disk_says_nothing_of_another() {
+        let disk = CrashStorage::default();
+        for dir in ["/a", "/b"] {
+            disk.create_dir_all(Path::new(dir)).unwrap();
+            let file = Path::new(dir).join("f");
+            drop(disk.open(&file, OpenMode::Create).unwrap());
+        }
+        disk.sync_dir(Path::new("/b")).unwrap();
+        let left = disk.after_crash(disk.steps(), Luck::Nothing);
+        assert_eq!(text(&left, "/a/f"), None);
+        assert_eq!(text(&left, "/b/f"), Some(Vec::new()));
     }
 
     #[test]

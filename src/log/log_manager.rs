@@ -1,29 +1,39 @@
 //! The log directories: what lies in them when the broker starts, and the small files that say so.
 //!
 //! One process holds a directory at a time (`.lock`). After a clean shutdown logs are not read; after a crash
-//! each directory's logs are recovered by `num.recovery.threads.per.data.dir` threads.
+//! each directory's logs are recovered by `num.recovery.threads.per.data.dir` threads. A directory that cannot be
+//! used is offline, and the others serve (KIP-112); without the first, which holds the metadata, nothing does.
+//! All files go through `LogDirStorage`.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::checkpoint;
+use super::future_log;
+use super::journal_replay::{self, JournalContents};
 use super::log_config::LogConfig;
+use super::log_dir::{LogDir, LogDirFailureChannel, LogDirOffline};
+use super::log_dir_storage::{LogDirStorage, is_disk_full, is_process_limit};
 use super::partition_log::PartitionLog;
 use super::recovery::{self, OpenLog};
+use super::recovery_progress::RecoveryProgress;
 use super::retention::DoomedFiles;
-use super::storage::{OpenMode, Space, Storage, write_atomically};
+use super::storage::{Space, Storage, write_atomically};
+use crate::parallel;
 use crate::types::{NodeId, Offset, TimestampMs, TopicId, TopicPartition};
 
 /// Where the ZAB peer keeps its own files, in the first log directory.
 pub const ZAB_DIR: &str = "zab";
 
 const LOCK: &str = ".lock";
+/// How often a start says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 const DELETE_SUFFIX: &str = "-delete";
 const STRAY_SUFFIX: &str = "-stray";
 
@@ -39,6 +49,12 @@ pub enum OpenError {
         found: String,
         wanted: String,
     },
+    #[error("log.dirs: {} and {} have the same directory.id {id}: one is a copy of the other", .first.display(), .second.display())]
+    SameId {
+        first: PathBuf,
+        second: PathBuf,
+        id: TopicId,
+    },
     #[error("log.dirs: {}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
 }
@@ -50,25 +66,23 @@ impl OpenError {
     }
 }
 
-/// How far a recovery has come, for the log and `/health/ready`.
-#[derive(Debug, Default)]
-pub struct RecoveryProgress {
-    pub logs: AtomicUsize,
-    pub logs_done: AtomicUsize,
-    pub bytes_done: AtomicU64,
-}
-
 /// A log that was found, with the high watermark that was checkpointed for it.
 #[derive(Debug)]
 pub struct FoundLog {
     pub log: PartitionLog,
+    /// A copy that was on its way to its directory.
+    pub is_future: bool,
     pub high_watermark: Offset,
 }
+
+/// A log to be opened: where it is, and its checkpointed high watermark.
+type Waiting = (PathBuf, OpenLog, Offset);
 
 #[derive(Debug)]
 pub struct LogManager {
     storage: Arc<dyn Storage>,
-    dirs: Vec<PathBuf>,
+    dirs: Vec<Arc<LogDir>>,
+    failures: Arc<LogDirFailureChannel>,
     /// Held for the process's life.
     _locks: Vec<Box<dyn std::any::Any + Send + Sync>>,
     doomed: Mutex<Vec<DoomedFiles>>,
@@ -76,33 +90,89 @@ pub struct LogManager {
 }
 
 impl LogManager {
-    /// Takes the directories and says what each is, making those that do not exist. The logs in them are
-    /// opened by `load`.
+    /// Takes the directories, making those that do not exist. The logs in them are opened by `load`.
     pub fn open(storage: Arc<dyn Storage>, dirs: Vec<PathBuf>) -> Result<Self, OpenError> {
-        let mut locks = Vec::new();
-        for dir in &dirs {
-            storage.create_dir_all(dir).map_err(OpenError::at(dir))?;
-            let path = dir.join(LOCK);
-            match storage.lock(&path).map_err(OpenError::at(&path))? {
-                Some(lock) => locks.push(lock),
-                None => return Err(OpenError::InUse(dir.clone())),
-            }
-        }
-        Ok(Self {
-            storage,
+        let failures = Arc::new(LogDirFailureChannel::default());
+        let dirs: Vec<Arc<LogDir>> = dirs
+            .into_iter()
+            .map(|dir| Arc::new(LogDir::new(dir, Arc::clone(&failures))))
+            .collect();
+        let mut logs = Self {
+            storage: Arc::new(LogDirStorage::new(storage, dirs.clone())),
             dirs,
-            _locks: locks,
+            failures,
+            _locks: Vec::new(),
             doomed: Mutex::default(),
             doomed_dirs: Mutex::default(),
-        })
+        };
+        let mut locks = Vec::new();
+        logs.for_each_online(|dir| {
+            locks.push(logs.take(dir)?);
+            Ok(())
+        })?;
+        logs._locks = locks;
+        Ok(logs)
     }
 
+    /// Does something with every directory that is online. One that fails in it is offline from then on, unless it
+    /// is the first. What is no disk's fault ends it.
+    fn for_each_online(
+        &self,
+        mut act: impl FnMut(&Arc<LogDir>) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
+        for (at, dir) in self.dirs.iter().enumerate() {
+            if at > 0 && !dir.is_online() {
+                continue;
+            }
+            match act(dir) {
+                Err(OpenError::Io { path, error }) if at > 0 => {
+                    dir.fail(&format!("{} could not be used", path.display()), &error);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, dir: &LogDir) -> Result<super::storage::Lock, OpenError> {
+        let dir = dir.path();
+        self.storage
+            .create_dir_all(dir)
+            .map_err(OpenError::at(dir))?;
+        let path = dir.join(LOCK);
+        let lock = self.storage.lock(&path).map_err(OpenError::at(&path))?;
+        lock.ok_or_else(|| OpenError::InUse(dir.to_owned()))
+    }
+
+    /// Every file below the directories goes through it.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
     }
 
-    pub fn directories(&self) -> Vec<PathBuf> {
-        self.dirs.clone()
+    /// As configured; the first holds the metadata.
+    pub fn dirs(&self) -> &[Arc<LogDir>] {
+        &self.dirs
+    }
+
+    /// The directory that a path lies in.
+    pub fn dir_of(&self, path: &Path) -> Option<&Arc<LogDir>> {
+        self.dirs.iter().find(|dir| path.starts_with(dir.path()))
+    }
+
+    pub fn failures(&self) -> &LogDirFailureChannel {
+        &self.failures
+    }
+
+    /// Where the next log may go, the best first: that is the directory that holds the fewest, of those that have
+    /// room. A cordoned one only where every one is: what the controller gives this broker must lie somewhere.
+    pub fn dirs_for_new_log(&self) -> Vec<Arc<LogDir>> {
+        let online = self.dirs.iter().filter(|dir| dir.is_online());
+        let mut dirs: Vec<Arc<LogDir>> = online.cloned().collect();
+        if dirs.iter().any(|dir| !dir.is_cordoned()) {
+            dirs.retain(|dir| !dir.is_cordoned());
+        }
+        dirs.sort_by_key(|dir| (dir.space().refused(), dir.log_count()));
+        dirs
     }
 
     /// Total and usable bytes of the file system under a directory.
@@ -111,22 +181,37 @@ impl LogManager {
     }
 
     /// Checks that the directories are this node's and this cluster's, and marks new ones so
-    /// (`meta.properties`). Returns their ids.
-    pub fn claim(&self, node: NodeId, cluster_id: &str) -> Result<Vec<TopicId>, OpenError> {
-        self.dirs
-            .iter()
-            .map(|dir| self.claim_one(dir, node, cluster_id))
-            .collect()
+    /// (`meta.properties`). Returns the ids of those that are online.
+    pub fn claim(&self, node: NodeId, cluster_id: Option<&str>) -> Result<Vec<TopicId>, OpenError> {
+        let mut claimed: Vec<(PathBuf, TopicId)> = Vec::new();
+        self.for_each_online(|dir| {
+            let id = self.claim_one(dir.path(), node, cluster_id)?;
+            if let Some((first, _)) = claimed.iter().find(|(_, taken)| *taken == id) {
+                return Err(OpenError::SameId {
+                    first: first.clone(),
+                    second: dir.path().to_owned(),
+                    id,
+                });
+            }
+            dir.identify(id);
+            claimed.push((dir.path().to_owned(), id));
+            Ok(())
+        })?;
+        Ok(claimed.into_iter().map(|(_, id)| id).collect())
     }
 
-    fn claim_one(&self, dir: &Path, node: NodeId, cluster_id: &str) -> Result<TopicId, OpenError> {
+    fn claim_one(
+        &self,
+        dir: &Path,
+        node: NodeId,
+        cluster_id: Option<&str>,
+    ) -> Result<TopicId, OpenError> {
         let path = dir.join(checkpoint::META_PROPERTIES);
         let text = checkpoint::read_text(&*self.storage, &path).map_err(OpenError::at(&path))?;
         let Some(text) = text else {
             let id = TopicId(Uuid::new_v4());
-            let text = format!(
-                "#\ncluster.id={cluster_id}\ndirectory.id={id}\nnode.id={node}\nversion=1\n"
-            );
+            let cluster = cluster_id.map_or(String::new(), |id| format!("cluster.id={id}\n"));
+            let text = format!("#\n{cluster}directory.id={id}\nnode.id={node}\nversion=1\n");
             write_atomically(&*self.storage, &path, text.as_bytes())
                 .map_err(OpenError::at(&path))?;
             return Ok(id);
@@ -138,11 +223,11 @@ impl LogManager {
                 .map(|(_, value)| value.trim().replace('\\', ""))
         };
         for (what, key, wanted) in [
-            ("cluster", "cluster.id", cluster_id.to_owned()),
-            ("node", "node.id", node.to_string()),
+            ("cluster", "cluster.id", cluster_id.map(str::to_owned)),
+            ("node", "node.id", Some(node.to_string())),
         ] {
-            match value(key) {
-                Some(found) if found != wanted => {
+            match value(key).zip(wanted) {
+                Some((found, wanted)) if found != wanted => {
                     return Err(OpenError::Foreign {
                         dir: dir.to_owned(),
                         what,
@@ -153,30 +238,66 @@ impl LogManager {
                 _ => {}
             }
         }
-        Ok(value("directory.id")
-            .and_then(|id| id.parse().ok())
-            .unwrap_or_default())
+        let known = value("directory.id").and_then(|id| id.parse().ok());
+        let known = known.filter(|id: &TopicId| !id.is_zero());
+        let new_cluster = cluster_id.filter(|_| value("cluster.id").is_none());
+        if let (Some(id), None) = (known, new_cluster) {
+            return Ok(id);
+        }
+        // From before directories had ids (KIP-858), or from before this node's first cluster.
+        let id = known.unwrap_or_else(|| TopicId(Uuid::new_v4()));
+        let kept = text
+            .lines()
+            .filter(|line| !line.starts_with("directory.id"));
+        let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+        text.push_str(&format!("directory.id={id}\n"));
+        if let Some(cluster_id) = new_cluster {
+            text.push_str(&format!("cluster.id={cluster_id}\n"));
+        }
+        write_atomically(&*self.storage, &path, text.as_bytes()).map_err(OpenError::at(&path))?;
+        Ok(id)
     }
 
-    /// Opens every log there is, recovering them after a crash. The clean-shutdown mark is taken away: from
+    /// So many segment files are open at most.
+    pub fn limit_open_files(&self, limit: usize) {
+        if let Some(files) = self.storage.open_files() {
+            files.set_limit(limit);
+        }
+    }
+
+    /// Closes the segment files that nobody has asked for since the last call.
+    pub fn close_idle_files(&self) {
+        if let Some(files) = self.storage.open_files() {
+            files.close_idle();
+        }
+    }
+
+    /// Opens every log there is, recovering them after a crash; how far depends on a topic's own options: a compacted
+    /// log has holes. The clean-shutdown mark is taken away: from
     /// here on the directories are in use.
     pub fn load(
         &self,
-        default_config: &LogConfig,
+        config_of: &dyn Fn(&str) -> LogConfig,
         recovery_threads: usize,
         progress: &RecoveryProgress,
     ) -> Result<Vec<FoundLog>, OpenError> {
         let mut found = Vec::new();
-        for dir in &self.dirs {
-            found.extend(self.load_dir(dir, default_config, recovery_threads, progress)?);
-        }
+        let load = || {
+            self.for_each_online(|dir| {
+                let logs = self.load_dir(dir.path(), config_of, recovery_threads, progress)?;
+                logs.iter().for_each(|_| dir.log_added());
+                found.extend(logs);
+                Ok(())
+            })
+        };
+        progress.during(PROGRESS_INTERVAL, |state| tracing::info!("{state}"), load)?;
         Ok(found)
     }
 
     fn load_dir(
         &self,
         dir: &Path,
-        default_config: &LogConfig,
+        config_of: &dyn Fn(&str) -> LogConfig,
         threads: usize,
         progress: &RecoveryProgress,
     ) -> Result<Vec<FoundLog>, OpenError> {
@@ -190,6 +311,7 @@ impl LogManager {
         let recovery_points = read(checkpoint::RECOVERY_POINTS)?;
         let high_watermarks = read(checkpoint::HIGH_WATERMARKS)?;
         let log_starts = read(checkpoint::LOG_START_OFFSETS)?;
+        let cleaned = read(checkpoint::CLEANER_OFFSETS)?;
         let mut waiting = Vec::new();
         for entry in storage.list(dir).map_err(OpenError::at(dir))? {
             if !entry.is_dir {
@@ -202,7 +324,9 @@ impl LogManager {
                     .map_err(OpenError::at(&path))?;
                 continue;
             }
-            let Some(topic_partition) = checkpoint::parse_directory_name(&entry.name) else {
+            let future = future_log::parse_name(&entry.name);
+            let log = || checkpoint::parse_directory_name(&entry.name);
+            let Some(topic_partition) = future.or_else(log) else {
                 continue;
             };
             let at = |offsets: &BTreeMap<TopicPartition, Offset>| {
@@ -223,7 +347,7 @@ impl LogManager {
             };
             let open = OpenLog {
                 topic_id,
-                config: default_config.clone(),
+                config: config_of(&topic_partition.topic),
                 recovery_point: at(&recovery_points),
                 log_start: at(&log_starts),
                 clean,
@@ -231,75 +355,111 @@ impl LogManager {
             };
             waiting.push((path, open, at(&high_watermarks)));
         }
+        let journal = match clean {
+            true => JournalContents::default(),
+            false => journal_replay::read(storage, dir).map_err(OpenError::at(dir))?,
+        };
+        let empty_journal = || journal_replay::discard(storage, dir).map_err(OpenError::at(dir));
         if clean {
+            empty_journal()?;
             storage.remove_file(&mark).map_err(OpenError::at(&mark))?;
             storage.sync_dir(dir).map_err(OpenError::at(dir))?;
         } else if !waiting.is_empty() {
             tracing::info!(dir = %dir.display(), logs = waiting.len(), "the last shutdown was not clean: recovering logs");
         }
-        self.open_all(waiting, threads.max(1), progress)
+        let mut found = self.open_all(waiting, threads.max(1), &journal, progress)?;
+        empty_journal()?;
+        for FoundLog { log, .. } in &mut found {
+            log.set_cleaner_checkpoint(cleaned.get(log.topic_partition()).copied());
+        }
+        Ok(found)
+    }
+
+    /// In the order in which they are to be opened from the end: first those with the most to read, so that no
+    /// thread is left alone with a long one.
+    fn with_bytes_to_read(
+        &self,
+        waiting: Vec<Waiting>,
+        threads: usize,
+        progress: &RecoveryProgress,
+    ) -> Result<Vec<Waiting>, OpenError> {
+        let sized = Mutex::new(Vec::new());
+        let errors = Mutex::new(None);
+        parallel::for_each(waiting, threads, |waiting| {
+            let (path, open, _) = &waiting;
+            match recovery::bytes_to_read(&*self.storage, path, open) {
+                Ok(bytes) => sized.lock().push((bytes, waiting)),
+                Err(error) => *errors.lock() = Some(OpenError::at(path)(error)),
+            }
+        });
+        if let Some(error) = errors.into_inner() {
+            return Err(error);
+        }
+        let mut sized = sized.into_inner();
+        progress.expect(sized.len(), sized.iter().map(|(bytes, _)| bytes).sum());
+        sized.sort_by_key(|(bytes, _)| *bytes);
+        Ok(sized.into_iter().map(|(_, waiting)| waiting).collect())
     }
 
     fn open_all(
         &self,
-        waiting: Vec<(PathBuf, OpenLog, Offset)>,
+        waiting: Vec<Waiting>,
         threads: usize,
+        journal: &JournalContents,
         progress: &RecoveryProgress,
     ) -> Result<Vec<FoundLog>, OpenError> {
-        progress.logs.fetch_add(waiting.len(), Ordering::Relaxed);
-        let queue = Mutex::new(waiting);
+        let waiting = self.with_bytes_to_read(waiting, threads, progress)?;
         let results = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..threads.min(queue.lock().len()) {
-                scope.spawn(|| {
-                    while let Some((path, open, high_watermark)) = { queue.lock().pop() } {
-                        let bytes = |bytes| {
-                            progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
-                        };
-                        let log = recovery::open(Arc::clone(&self.storage), &path, open, &bytes)
-                            .map(|log| FoundLog {
-                                log,
-                                high_watermark,
-                            })
-                            .map_err(OpenError::at(&path));
-                        progress.logs_done.fetch_add(1, Ordering::Relaxed);
-                        results.lock().push(log);
+        parallel::for_each(waiting, threads, |(path, open, high_watermark)| {
+            let bytes_read = |bytes| progress.bytes_read(bytes);
+            let clean = open.clean;
+            let log = recovery::open(Arc::clone(&self.storage), &path, open, &bytes_read)
+                .and_then(|mut log| {
+                    let is_future = log.is_future();
+                    // The journal is of logs, not of their copies.
+                    if !is_future {
+                        journal.replay(&mut log)?;
                     }
-                });
-            }
+                    if !clean {
+                        flush_recovered(&mut log)?;
+                    }
+                    Ok(FoundLog {
+                        log,
+                        is_future,
+                        high_watermark,
+                    })
+                })
+                .map_err(OpenError::at(&path));
+            progress.log_opened();
+            results.lock().push(log);
         });
         results.into_inner().into_iter().collect()
     }
 
-    /// Makes an empty log in the directory that holds the fewest. Not synced: metadata would have it made
-    /// again.
+    /// An empty log. Its directory is made when `PartitionLog::ensure_made` is called, or by the first append: committed
+    /// metadata would have it made again.
     pub fn create(
         &self,
         topic_partition: &TopicPartition,
         topic_id: TopicId,
         config: LogConfig,
-        dir: usize,
+        dir: &LogDir,
     ) -> io::Result<PartitionLog> {
-        let parent = self
-            .dirs
-            .get(dir)
-            .ok_or_else(|| io::Error::other("no such log directory"))?;
-        let path = parent.join(topic_partition.to_string());
-        self.storage.create_dir_all(&path)?;
-        let metadata = self
-            .storage
-            .open(&path.join(checkpoint::PARTITION_METADATA), OpenMode::Create)?;
-        let text = checkpoint::partition_metadata(topic_id);
-        metadata.write_at(&mut [io::IoSlice::new(text.as_bytes())], 0)?;
-        let open = OpenLog {
-            topic_partition: topic_partition.clone(),
-            topic_id,
-            config,
-            recovery_point: Offset::ZERO,
-            log_start: Offset::ZERO,
-            clean: true,
-        };
-        recovery::open(Arc::clone(&self.storage), &path, open, &|_| {})
+        if !dir.is_online() {
+            return Err(LogDirOffline::error());
+        }
+        let path = dir.path().join(topic_partition.to_string());
+        if self.storage.exists(&path) {
+            let stray = dir
+                .path()
+                .join(directory_name(topic_partition, STRAY_SUFFIX));
+            tracing::error!(dir = %path.display(), to = %stray.display(), "there is a log where a new one is to be: it is put aside");
+            self.storage.rename(&path, &stray)?;
+        }
+        dir.log_added();
+        let storage = Arc::clone(&self.storage);
+        let (name, id) = (topic_partition.clone(), topic_id);
+        Ok(recovery::unmade(storage, &path, name, id, config))
     }
 
     /// Takes a log's directory out of use under another name; its files go after the delay, when nobody
@@ -308,6 +468,12 @@ impl LogManager {
         let from = log.directory().to_owned();
         let name = directory_name(log.topic_partition(), DELETE_SUFFIX);
         let to = log.parent_directory().join(name);
+        if let Some(dir) = self.dir_of(&from) {
+            dir.log_removed();
+        }
+        if !log.is_made() {
+            return Ok(());
+        }
         self.storage.rename(&from, &to)?;
         let remove_at = now.0.saturating_add(log.config().file_delete_delay_ms);
         log.moved_to(to.clone());
@@ -322,13 +488,29 @@ impl LogManager {
 
     /// Removes what has been renamed for long enough.
     pub fn remove_doomed(&self, now: TimestampMs) {
+        self.remove_doomed_that(|_, remove_at| remove_at <= now);
+    }
+
+    /// Removes what has been renamed in a directory, however short ago: its disk is full.
+    pub fn remove_doomed_in(&self, dir: &LogDir) {
+        self.remove_doomed_that(|path, _| path.starts_with(dir.path()));
+    }
+
+    fn remove_doomed_that(&self, is_due: impl Fn(&Path, TimestampMs) -> bool) {
         let due: Vec<DoomedFiles> = {
             let mut doomed = self.doomed.lock();
-            let (due, later) = doomed.drain(..).partition(|files| files.remove_at <= now);
+            let (due, later) = doomed.drain(..).partition(|files| {
+                let path = files.paths.first();
+                path.is_none_or(|path| is_due(path, files.remove_at))
+            });
             *doomed = later;
             due
         };
+        let online = |path: &PathBuf| self.dir_of(path).is_none_or(|dir| dir.is_online());
         for files in due {
+            if !files.paths.iter().all(online) {
+                continue;
+            }
             if let Err(error) = files.remove(&*self.storage) {
                 tracing::warn!(%error, "deleted segments could not be removed");
             }
@@ -337,11 +519,11 @@ impl LogManager {
             let mut doomed = self.doomed_dirs.lock();
             let (due, later): (Vec<_>, Vec<_>) = doomed
                 .drain(..)
-                .partition(|(_, remove_at)| *remove_at <= now);
+                .partition(|(path, remove_at)| is_due(path, *remove_at));
             *doomed = later;
             due.into_iter().map(|(dir, _)| dir).collect()
         };
-        for dir in due {
+        for dir in due.into_iter().filter(online) {
             if let Err(error) = self.storage.remove_dir_all(&dir) {
                 tracing::warn!(dir = %dir.display(), %error, "a deleted log could not be removed");
             }
@@ -359,25 +541,35 @@ impl LogManager {
             CheckpointKind::RecoveryPoint => checkpoint::RECOVERY_POINTS,
             CheckpointKind::HighWatermark => checkpoint::HIGH_WATERMARKS,
             CheckpointKind::LogStartOffset => checkpoint::LOG_START_OFFSETS,
+            CheckpointKind::Cleaner => checkpoint::CLEANER_OFFSETS,
         };
         checkpoint::write_offsets(&*self.storage, &dir.join(name), offsets)
     }
 
-    /// The last word of a clean shutdown: every log is closed, every checkpoint written. What that wrote is
-    /// synced here, before the mark says so.
-    pub fn mark_clean(&self) -> io::Result<()> {
-        for dir in &self.dirs {
-            self.storage.sync_file_system(dir)?;
-            let path = dir.join(checkpoint::CLEAN_SHUTDOWN);
-            write_atomically(&*self.storage, &path, br#"{"version":0,"brokerEpoch":-1}"#)?;
+    /// The last word of a clean shutdown of a directory: every log in it is closed, every checkpoint written. What
+    /// that wrote is synced here, before the mark says so.
+    pub fn mark_clean(&self, dir: &LogDir) -> io::Result<()> {
+        self.storage.sync_file_system(dir.path())?;
+        let path = dir.path().join(checkpoint::CLEAN_SHUTDOWN);
+        write_atomically(&*self.storage, &path, br#"{"version":0,"brokerEpoch":-1}"#)
+    }
+}
+
+/// What a crash has left in the page cache may not be on disk; who reads the log once it is led must not have to wait
+/// for that. Where there is no room for it now, the flusher does it later.
+fn flush_recovered(log: &mut PartitionLog) -> io::Result<()> {
+    match log.flush_now() {
+        Err(error) if is_disk_full(&error) || is_process_limit(&error) => {
+            tracing::warn!(partition = %log.topic_partition(), %error, "a recovered log is not flushed yet");
+            Ok(())
         }
-        Ok(())
+        flushed => flushed,
     }
 }
 
 /// Kafka's name for the directory of a partition that is out of use. Its topic is cut where the name would be
 /// too long for a file system.
-fn directory_name(topic_partition: &TopicPartition, suffix: &str) -> String {
+pub(super) fn directory_name(topic_partition: &TopicPartition, suffix: &str) -> String {
     const LONGEST: usize = 255;
     let suffix = format!(
         "-{}.{}{suffix}",
@@ -390,11 +582,13 @@ fn directory_name(topic_partition: &TopicPartition, suffix: &str) -> String {
     topic + &suffix
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CheckpointKind {
     RecoveryPoint,
     HighWatermark,
     LogStartOffset,
+    /// Up to where logs were compacted.
+    Cleaner,
 }
 
 #[cfg(test)]

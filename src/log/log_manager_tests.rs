@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::log::crash::CrashStorage;
 use crate::log::memory::MemStorage;
+use crate::log::storage::OpenMode;
 use crate::log::storage::RealStorage;
 use crate::log::test_log::{all_batches, append, batch, config, flush};
 
@@ -18,7 +19,7 @@ fn id(n: u128) -> TopicId {
 
 fn load(logs: &LogManager) -> Vec<FoundLog> {
     let mut found = logs
-        .load(&config(), 2, &RecoveryProgress::default())
+        .load(&|_| config(), 2, &RecoveryProgress::default())
         .unwrap();
     found.sort_by_key(|found| found.log.topic_partition().clone());
     found
@@ -38,7 +39,10 @@ fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
         let mut ends = BTreeMap::new();
         for partition in 0..3 {
             let name = TopicPartition::new("a-b", partition);
-            let mut log = logs.create(&name, id(7), config(), 0).unwrap();
+            let mut log = logs
+                .create(&name, id(7), config(), &logs.dirs()[0])
+                .unwrap();
+            log.ensure_made().unwrap();
             for _ in 0..partition {
                 append(&mut log, &batch(1000, 2, 10));
             }
@@ -56,7 +60,7 @@ fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
         logs.checkpoint(CheckpointKind::LogStartOffset, dir, &starts)
             .unwrap();
         if clean {
-            logs.mark_clean().unwrap();
+            logs.mark_clean(&logs.dirs()[0]).unwrap();
         }
 
         let found = load(&manager(&storage));
@@ -69,6 +73,7 @@ fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
             assert_eq!(found.log.topic_id(), id(7));
             assert_eq!(found.log.log_end_offset(), Offset(2 * n));
             assert_eq!(found.high_watermark, Offset(2 * n));
+            assert_eq!(found.log.durable_offset(), Offset(2 * n), "clean: {clean}");
             assert_eq!(found.log.log_start_offset(), Offset(i64::from(n == 2)));
             assert_eq!(
                 all_batches(&found.log, 0.max(i64::from(n == 2))).len(),
@@ -83,9 +88,13 @@ fn logs_are_found_again_after_a_clean_shutdown_and_after_none() {
 fn a_directory_is_one_nodes_of_one_cluster() {
     let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
     let logs = manager(&storage);
-    let first = logs.claim(NodeId(1), "c1").unwrap();
+    let first = logs.claim(NodeId(1), Some("c1")).unwrap();
     assert!(!first[0].is_zero());
-    assert_eq!(manager(&storage).claim(NodeId(1), "c1").unwrap(), first);
+    assert_eq!(
+        manager(&storage).claim(NodeId(1), Some("c1")).unwrap(),
+        first
+    );
+    assert_eq!(manager(&storage).claim(NodeId(1), None).unwrap(), first);
     for (node, cluster, said) in [
         (
             2,
@@ -98,7 +107,7 @@ fn a_directory_is_one_nodes_of_one_cluster() {
             "log.dirs: /data holds the data of cluster c1, not of c2",
         ),
     ] {
-        let error = logs.claim(NodeId(node), cluster).unwrap_err();
+        let error = logs.claim(NodeId(node), Some(cluster)).unwrap_err();
         assert_eq!(error.to_string(), said);
     }
     // As Kafka's own `kafka-storage` writes it.
@@ -106,7 +115,7 @@ fn a_directory_is_one_nodes_of_one_cluster() {
     let path = Path::new(DIR).join(checkpoint::META_PROPERTIES);
     write_atomically(&*storage, &path, kafkas.as_bytes()).unwrap();
     assert_eq!(
-        logs.claim(NodeId(1), "c1").unwrap()[0].to_string(),
+        logs.claim(NodeId(1), Some("c1")).unwrap()[0].to_string(),
         "tYGMhc_aQXejKsXptq15Rw"
     );
 }
@@ -130,7 +139,9 @@ fn a_deleted_log_is_out_of_the_way_at_once_and_gone_later() {
     let long = "x".repeat(249);
     for topic in ["t", &long] {
         let name = TopicPartition::new(topic, 12);
-        let mut log = logs.create(&name, id(1), config(), 0).unwrap();
+        let mut log = logs
+            .create(&name, id(1), config(), &logs.dirs()[0])
+            .unwrap();
         append(&mut log, &batch(0, 1, 1));
         logs.delete(&mut log, TimestampMs(1000)).unwrap();
         let deleted: Vec<String> = names(&storage)
@@ -142,7 +153,9 @@ fn a_deleted_log_is_out_of_the_way_at_once_and_gone_later() {
         assert!(deleted[0].starts_with(if topic == "t" { "t-12." } else { "xxx" }));
         // Whoever reads it still can; the name is free.
         assert_eq!(all_batches(&log, 0).len(), 1);
-        let again = logs.create(&name, id(2), config(), 0).unwrap();
+        let again = logs
+            .create(&name, id(2), config(), &logs.dirs()[0])
+            .unwrap();
         assert_eq!(again.log_end_offset(), Offset::ZERO);
         logs.remove_doomed(TimestampMs(60_999));
         assert!(names(&storage).contains(&deleted[0]));
@@ -156,7 +169,12 @@ fn an_interrupted_deletion_is_finished_by_the_next_start() {
     let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
     let logs = manager(&storage);
     let mut log = logs
-        .create(&TopicPartition::new("t", 0), id(1), config(), 0)
+        .create(
+            &TopicPartition::new("t", 0),
+            id(1),
+            config(),
+            &logs.dirs()[0],
+        )
         .unwrap();
     logs.delete(&mut log, TimestampMs(0)).unwrap();
     assert!(load(&manager(&storage)).is_empty());
@@ -173,7 +191,12 @@ fn whose_data_it_is_is_on_disk_with_the_first_flush() {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let logs = manager(&storage);
     let mut log = logs
-        .create(&TopicPartition::new("t", 0), id(9), config(), 0)
+        .create(
+            &TopicPartition::new("t", 0),
+            id(9),
+            config(),
+            &logs.dirs()[0],
+        )
         .unwrap();
     append(&mut log, &batch(0, 1, 1));
     let unflushed = disk.steps();
@@ -208,7 +231,7 @@ fn segments_that_retention_let_go_are_removed_later() {
         ..config()
     };
     let mut log = logs
-        .create(&TopicPartition::new("t", 0), id(1), short, 0)
+        .create(&TopicPartition::new("t", 0), id(1), short, &logs.dirs()[0])
         .unwrap();
     append(&mut log, &batch(0, 1, 1));
     let doomed = log
@@ -228,12 +251,17 @@ fn opening_many_clean_logs_keeps_no_file_open() {
     let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
     let logs = manager(&storage);
     let mut log = logs
-        .create(&TopicPartition::new("t", 0), id(1), config(), 0)
+        .create(
+            &TopicPartition::new("t", 0),
+            id(1),
+            config(),
+            &logs.dirs()[0],
+        )
         .unwrap();
     append(&mut log, &batch(0, 1, 1));
     flush(&mut log);
     log.close_clean().unwrap();
-    logs.mark_clean().unwrap();
+    logs.mark_clean(&logs.dirs()[0]).unwrap();
     let found = load(&manager(&storage));
     assert!(!found[0].log.holds_open_files());
 }
@@ -245,14 +273,19 @@ fn a_clean_mark_is_not_written_before_what_it_stands_for() {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let logs = manager(&storage);
     let mut log = logs
-        .create(&TopicPartition::new("t", 0), id(9), config(), 0)
+        .create(
+            &TopicPartition::new("t", 0),
+            id(9),
+            config(),
+            &logs.dirs()[0],
+        )
         .unwrap();
     append(&mut log, &batch(1000, 1, 1));
     flush(&mut log);
     log.roll().unwrap();
     log.close_clean().unwrap();
     let from = disk.steps();
-    logs.mark_clean().unwrap();
+    logs.mark_clean(&logs.dirs()[0]).unwrap();
     let marked = (from..=disk.steps()).filter(|steps| {
         let luck = crate::log::crash::Luck::Nothing;
         let left: Arc<dyn Storage> = Arc::new(disk.after_crash(*steps, luck));
@@ -265,4 +298,41 @@ fn a_clean_mark_is_not_written_before_what_it_stands_for() {
         marked
     });
     assert!(marked.count() > 0);
+}
+
+#[test]
+fn a_new_log_needs_no_file_before_its_first_append() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    logs.claim(NodeId(1), Some("c1")).unwrap();
+    let make = |partition| {
+        let name = TopicPartition::new("t", partition);
+        logs.create(&name, id(7), config(), &logs.dirs()[0])
+            .unwrap()
+    };
+    let path = |partition: i32| Path::new(DIR).join(format!("t-{partition}"));
+    let mut logs_made: Vec<PartitionLog> = (0..4).map(make).collect();
+    assert!((0..4).all(|n| !storage.exists(&path(n))));
+    let [appended, cut, deleted, closed] = &mut logs_made[..] else {
+        unreachable!()
+    };
+    append(appended, &batch(1, 1, 10));
+    cut.truncate_fully_and_start_at(Offset(7)).unwrap();
+    logs.delete(deleted, TimestampMs(0)).unwrap();
+    logs.remove_doomed(TimestampMs(i64::MAX));
+    closed.close_clean().unwrap();
+    assert!(
+        closed
+            .delete_old_segments(Offset(9), TimestampMs(9))
+            .unwrap()
+            .is_none()
+    );
+    let there: Vec<bool> = (0..4).map(|n| storage.exists(&path(n))).collect();
+    assert_eq!(there, [true, true, false, false]);
+    // What lies where a new log is to be is nobody's to write over.
+    let again = make(0);
+    assert!(!again.is_made() && !storage.exists(&path(0)));
+    let stray = |name: &str| name.starts_with("t-0.") && name.ends_with(STRAY_SUFFIX);
+    let names = storage.list(Path::new(DIR)).unwrap();
+    assert!(names.iter().any(|entry| stray(&entry.name)), "{names:?}");
 }

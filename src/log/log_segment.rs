@@ -1,4 +1,4 @@
-//! One segment: a file of record batches, and the two indexes into it.
+//! One segment: a file of record batches, the two indexes into it, and the one of aborted transactions.
 //!
 //! Owned by its log. The last segment of a log is active: it is appended to and has its indexes in memory.
 //! The others are only read, their files opened when needed. A file that does not exist yet is
@@ -8,12 +8,14 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::batch_scan::{BatchScan, ScannedBatch};
-use super::offset_index::{self, OffsetEntry, OffsetIndex};
+use super::offset_index::{OffsetEntry, OffsetIndex};
+use super::open_files::OpenFile;
+use super::partition_log::remove_files;
+use super::segment_reader::{Reads, SegmentReader};
 use super::storage::{File, OpenMode, Storage};
 use super::time_index::{self, TimeEntry, TimeIndex};
+use super::transaction_index::{AbortedTxn, TransactionIndex, TxnIndexSearchResult};
 use crate::types::{Offset, TimestampMs};
 
 /// The largest timestamp of a segment, and the last offset of a batch that has it.
@@ -31,13 +33,6 @@ pub(super) struct Indexes {
     bytes_since_entry: u32,
 }
 
-#[derive(Debug, Default)]
-struct OpenFile {
-    file: Option<Arc<dyn File>>,
-    /// Since idle files were last looked for.
-    used: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct LogSegment {
     dir: Arc<Path>,
@@ -50,7 +45,20 @@ pub(super) struct LogSegment {
     /// When it was first asked for its age: where batches have no timestamps, the age counts from it.
     first_asked: Option<TimestampMs>,
     indexes: Option<Indexes>,
-    file: Mutex<OpenFile>,
+    /// One of its index files is not there.
+    lacks_indexes: bool,
+    aborted: TransactionIndex,
+    file: Arc<OpenFile>,
+    /// The offset index of one that is not active.
+    index: Arc<OpenFile>,
+}
+
+/// Nobody asks for it any more: what was removed gives its room back.
+impl Drop for LogSegment {
+    fn drop(&mut self) {
+        self.file.close();
+        self.index.close();
+    }
 }
 
 /// `00000000000000000042.log` and the like.
@@ -68,8 +76,16 @@ impl LogSegment {
             first_timestamp: None,
             first_asked: None,
             indexes: None,
-            file: Mutex::default(),
+            lacks_indexes: false,
+            aborted: TransactionIndex::default(),
+            file: Arc::default(),
+            index: Arc::default(),
         }
+    }
+
+    /// The transaction index that its file holds.
+    pub(super) fn set_transaction_index(&mut self, index: TransactionIndex) {
+        self.aborted = index;
     }
 
     /// The directory has another name now; open files stay what they are.
@@ -93,14 +109,30 @@ impl LogSegment {
         timestamp: TimestampMs,
     ) -> io::Result<i64> {
         let asked = *self.first_asked.get_or_insert(now);
+        Ok(match self.first_timestamp(storage)? {
+            Some(first) if first.0 >= 0 => timestamp.0.saturating_sub(first.0),
+            _ => now.0.saturating_sub(asked.0),
+        })
+    }
+
+    /// The largest of its first batch.
+    pub(super) fn first_timestamp(
+        &mut self,
+        storage: &dyn Storage,
+    ) -> io::Result<Option<TimestampMs>> {
         if self.first_timestamp.is_none() && self.size > 0 {
             let first = self.scan(storage, 0)?.next().transpose()?;
             self.first_timestamp = first.map(|batch| batch.header.max_timestamp);
         }
-        Ok(match self.first_timestamp {
-            Some(first) if first.0 >= 0 => timestamp.0.saturating_sub(first.0),
-            _ => now.0.saturating_sub(asked.0),
-        })
+        Ok(self.first_timestamp)
+    }
+
+    pub(super) fn lacks_indexes(&self) -> bool {
+        self.lacks_indexes
+    }
+
+    pub(super) fn set_lacks_indexes(&mut self, lacks: bool) {
+        self.lacks_indexes = lacks;
     }
 
     pub(super) fn indexes(&self) -> Option<&Indexes> {
@@ -111,33 +143,71 @@ impl LogSegment {
         self.dir.join(file_name(self.base_offset, suffix))
     }
 
+    /// 0 for what lies before the segment, in a hole that compaction has left.
     pub(super) fn relative(&self, offset: Offset) -> u32 {
-        u32::try_from(offset.0 - self.base_offset.0).unwrap_or(u32::MAX)
+        u32::try_from((offset.0 - self.base_offset.0).max(0)).unwrap_or(u32::MAX)
     }
 
     /// The log file, opened or made if it is not open.
     pub(super) fn file(&self, storage: &dyn Storage) -> io::Result<Arc<dyn File>> {
-        let mut open = self.file.lock();
-        open.used = true;
-        if let Some(file) = &open.file {
-            return Ok(Arc::clone(file));
+        let path = || self.path(".log");
+        let (file, opened) = self.file.get(|| storage.open(&path(), OpenMode::Create))?;
+        if opened && let Some(files) = storage.open_files() {
+            files.add(&self.file);
         }
-        let file = storage.open(&self.path(".log"), OpenMode::Create)?;
-        open.file = Some(Arc::clone(&file));
         Ok(file)
     }
 
-    /// Lets go of the file when nobody has asked for it since the last call; the next use opens it again.
-    pub(super) fn close_idle_file(&self) {
-        let mut open = self.file.lock();
-        if !std::mem::take(&mut open.used) {
-            open.file = None;
+    /// Lets go of the files; the next use opens them again.
+    pub(super) fn close_file(&self) {
+        self.file.close();
+        self.index.close();
+    }
+
+    /// The offset index's file of a segment that is not active; `None` where there is none.
+    pub(super) fn index_file(&self, storage: &dyn Storage) -> io::Result<Option<Arc<dyn File>>> {
+        let open = || storage.open(&self.path(".index"), OpenMode::Read);
+        match self.index.get(open) {
+            Ok((file, opened)) => {
+                if opened && let Some(files) = storage.open_files() {
+                    files.add(&self.index);
+                }
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
-        self.file.lock().file.is_some()
+        self.file.is_open()
+    }
+
+    pub(super) fn is_index_open(&self) -> bool {
+        self.index.is_open()
+    }
+
+    pub(super) fn is_aborted_open(&self) -> bool {
+        self.aborted.is_open()
+    }
+
+    /// The transaction index's file; `None` when there is nothing in it.
+    pub(super) fn aborted_file(&self, storage: &dyn Storage) -> io::Result<Option<Arc<dyn File>>> {
+        self.aborted.file(storage, &self.path(".txnindex"))
+    }
+
+    #[cfg(test)]
+    pub(super) fn close_transaction_index(&self) {
+        self.aborted.close_file();
+    }
+
+    /// Looks things up, whatever it takes.
+    fn reader<'a>(&'a self, storage: &'a dyn Storage) -> SegmentReader<'a> {
+        SegmentReader {
+            segment: self,
+            storage,
+            reads: Reads::Blocking,
+        }
     }
 
     pub(super) fn start_empty(&mut self) {
@@ -222,7 +292,7 @@ impl LogSegment {
             return Ok(largest);
         }
         let last = match storage.open(&self.path(".timeindex"), OpenMode::Read) {
-            Ok(file) => time_index::last_in_file(&file)?,
+            Ok(file) => time_index::last_in_file(&*file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -245,6 +315,11 @@ impl LogSegment {
             return Ok(Some(largest));
         }
         self.file(storage)?.modified()
+    }
+
+    /// Gives back what was reserved behind the end.
+    pub(super) fn release_reserve(&self, storage: &dyn Storage) -> io::Result<()> {
+        self.file(storage)?.truncate(u64::from(self.size))
     }
 
     /// Writes batches at the end. Not in the indexes yet: see `record`.
@@ -302,7 +377,16 @@ impl LogSegment {
         &mut self,
         storage: &dyn Storage,
     ) -> io::Result<Vec<Arc<dyn File>>> {
-        let (index, time) = (self.path(".index"), self.path(".timeindex"));
+        self.write_indexes_as(storage, "")
+    }
+
+    fn write_indexes_as(
+        &mut self,
+        storage: &dyn Storage,
+        suffix: &str,
+    ) -> io::Result<Vec<Arc<dyn File>>> {
+        let path = |kind| self.path(&format!("{kind}{suffix}"));
+        let (index, time) = (path(".index"), path(".timeindex"));
         let largest = self.largest;
         let base = self.base_offset;
         let Some(indexes) = &mut self.indexes else {
@@ -325,14 +409,81 @@ impl LogSegment {
 
     /// No longer appended to: the indexes are on file and leave memory. Returns the files.
     pub(super) fn retire(&mut self, storage: &dyn Storage) -> io::Result<Vec<Arc<dyn File>>> {
-        let files = self.write_indexes(storage)?;
+        self.retire_as(storage, "")
+    }
+
+    /// The same with another end to the files' names: a copy gets its own name later.
+    pub(super) fn retire_as(
+        &mut self,
+        storage: &dyn Storage,
+        suffix: &str,
+    ) -> io::Result<Vec<Arc<dyn File>>> {
+        let mut files = self.write_indexes_as(storage, suffix)?;
+        files.extend(self.aborted.file(storage, &self.path(".txnindex"))?);
         self.indexes = None;
+        self.index.close();
         Ok(files)
+    }
+
+    pub(super) fn has_aborted(&self) -> bool {
+        !self.aborted.is_empty()
+    }
+
+    /// A transaction that the batch behind the last one aborts.
+    pub(super) fn record_aborted(
+        &mut self,
+        storage: &dyn Storage,
+        aborted: AbortedTxn,
+    ) -> io::Result<()> {
+        let path = self.path(".txnindex");
+        self.aborted.append(storage, &path, aborted)
+    }
+
+    /// The transactions that were aborted in this segment and reach into a range of offsets.
+    pub(super) fn collect_aborted(
+        &self,
+        storage: &dyn Storage,
+        from: Offset,
+        to: Offset,
+    ) -> io::Result<TxnIndexSearchResult> {
+        if self.aborted.is_empty() {
+            return Ok(TxnIndexSearchResult::default());
+        }
+        let path = self.path(".txnindex");
+        self.aborted.collect_aborted(storage, &path, from, to)
+    }
+
+    /// Every transaction that was aborted in this segment.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the cleaner"))]
+    pub(super) fn aborted(&self, storage: &dyn Storage) -> io::Result<Vec<AbortedTxn>> {
+        self.aborted.all(storage, &self.path(".txnindex"))
+    }
+
+    pub(super) fn reset_aborted(&mut self, storage: &dyn Storage) -> io::Result<()> {
+        let path = self.path(".txnindex");
+        self.aborted.reset(storage, &path)
+    }
+
+    pub(super) fn sync_aborted(&self, storage: &dyn Storage) -> io::Result<()> {
+        match self.aborted.file(storage, &self.path(".txnindex"))? {
+            Some(file) => file.sync_data(),
+            None => Ok(()),
+        }
+    }
+
+    /// An error says that the transaction index is not one of a segment that ends at `end`.
+    pub(super) fn check_aborted(&self, storage: &dyn Storage, end: Offset) -> io::Result<()> {
+        if self.aborted.is_empty() {
+            return Ok(());
+        }
+        let path = self.path(".txnindex");
+        self.aborted
+            .sanity_check(storage, &path, self.base_offset, end)
     }
 
     /// The batches from a position on.
     pub(super) fn scan(&self, storage: &dyn Storage, from: u32) -> io::Result<BatchScan> {
-        Ok(BatchScan::new(self.file(storage)?, from, self.size))
+        self.reader(storage).scan(from)
     }
 
     /// The first batch that ends at or after an offset.
@@ -341,42 +492,7 @@ impl LogSegment {
         storage: &dyn Storage,
         offset: Offset,
     ) -> io::Result<Option<ScannedBatch>> {
-        let from = self.index_floor(storage, offset)?;
-        for batch in self.scan(storage, from)? {
-            let batch = batch?;
-            if batch.header.last_offset() >= offset {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
-    }
-
-    fn index_floor(&self, storage: &dyn Storage, offset: Offset) -> io::Result<u32> {
-        let relative = self.relative(offset);
-        match &self.indexes {
-            Some(indexes) => Ok(indexes.offsets.floor(relative)),
-            None => match storage.open(&self.path(".index"), OpenMode::Read) {
-                Ok(file) => offset_index::floor_in_file(&file, relative),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// The last indexed start of a batch that is not beyond a position.
-    pub(super) fn indexed_position(
-        &self,
-        storage: &dyn Storage,
-        position: u32,
-    ) -> io::Result<Option<u32>> {
-        match &self.indexes {
-            Some(indexes) => Ok(indexes.offsets.floor_position(position)),
-            None => match storage.open(&self.path(".index"), OpenMode::Read) {
-                Ok(file) => offset_index::floor_position_in_file(&file, position),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error),
-            },
-        }
+        self.reader(storage).find(offset)
     }
 
     /// The first batch with a timestamp of at least `timestamp`.
@@ -388,19 +504,13 @@ impl LogSegment {
         let relative = match &self.indexes {
             Some(indexes) => indexes.times.floor(timestamp),
             None => match storage.open(&self.path(".timeindex"), OpenMode::Read) {
-                Ok(file) => time_index::floor_in_file(&file, timestamp)?,
+                Ok(file) => time_index::floor_in_file(&*file, timestamp)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                 Err(error) => return Err(error),
             },
         };
-        let from = self.index_floor(storage, self.base_offset.plus(i64::from(relative)))?;
-        for batch in self.scan(storage, from)? {
-            let batch = batch?;
-            if batch.header.max_timestamp >= timestamp {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        let from = self.base_offset.plus(i64::from(relative));
+        self.reader(storage).find_by_time(from, timestamp)
     }
 
     /// Cuts the file at a batch boundary; later batches are gone for good: after a crash none of them may
@@ -425,13 +535,15 @@ impl LogSegment {
             indexes.times.truncate(relative);
             indexes.bytes_since_entry = 0;
         }
+        let path = self.path(".txnindex");
+        self.aborted.truncate(storage, &path, offset)?;
         self.recount_largest(storage)
     }
 
     /// After a truncation the largest timestamp is looked for among what is left.
     fn recount_largest(&mut self, storage: &dyn Storage) -> io::Result<()> {
         let mut largest = self.largest_of(self.indexes.as_ref().and_then(|i| i.times.last()));
-        let from = self.index_floor(storage, largest.offset)?;
+        let from = self.reader(storage).index_floor(largest.offset)?;
         for batch in self.scan(storage, from)? {
             let header = batch?.header;
             if header.max_timestamp > largest.timestamp {
@@ -453,5 +565,24 @@ impl LogSegment {
             self.path(".timeindex"),
             self.path(".txnindex"),
         ]
+    }
+
+    /// Removes all of them. The log goes for good before its indexes go: one that came back after a crash
+    /// without its transaction index would show what was aborted.
+    pub(super) fn remove_all(
+        storage: &dyn Storage,
+        dir: &Path,
+        segments: &[LogSegment],
+    ) -> io::Result<()> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        let logs: Vec<PathBuf> = segments.iter().map(|s| s.path(".log")).collect();
+        remove_files(storage, &logs)?;
+        storage.sync_dir(dir)?;
+        for segment in segments {
+            remove_files(storage, &segment.files())?;
+        }
+        Ok(())
     }
 }

@@ -1,23 +1,26 @@
 //! Checks one batch before it is appended, and makes of it what the topic wants stored.
 //!
-//! On the ordinary path (`CreateTime`, the producer's compression, no compaction) the head and the CRC are
-//! looked at and the bytes stay where they are: records are not decoded. They are decoded where the
-//! topic's options ask about each of them. Behaviour is Apache Kafka 4.4.0's `LogValidator`, but for what only
-//! decoding would show of a batch that nobody asks about.
+//! Every batch's records are walked through (`protocol::record_walk`): their structure, their numbers, the largest of
+//! their times. On the ordinary path (the producer's compression, and a head that tells the truth) the bytes then stay where
+//! they are. Behaviour is Apache Kafka 4.4.0's `LogValidator`, held to it by `conformance/tests/produce.rs`, and stricter in
+//! two things: records must be numbered from 0 one after another, and fill the size they claim, in every batch
+//! that is stored as it came.
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::append::{AppendError, AppendOrigin, RecordProblem};
 use super::log_config::LogConfig;
-use crate::protocol::compression::Compression;
+use crate::protocol::compression::{CodecLevel, Compression};
+use crate::protocol::rebuilt_batch::{RebuildError, RebuiltBatch};
 use crate::protocol::record_batch::{
-    BatchBuilder, BatchError, BatchHeader, Record, Records, TimestampType, ensure_crc,
-    set_max_timestamp, single_batch, validate_batch_header,
+    BatchError, BatchHeader, TimestampType, ensure_crc, set_max_timestamp, single_batch,
+    validate_base_offset, validate_batch_header,
 };
-use crate::types::{Offset, TimestampMs};
+use crate::protocol::record_walk::{RecordHead, RecordShape, RecordSink, walk_records};
+use crate::types::TimestampMs;
 
-/// Which produce version brought the bytes is not known here: the API has checked what depends on it.
+/// What depends on the version of the Produce request is checked by the API.
 const ANY_PRODUCE_VERSION: i16 = i16::MAX;
 
 /// As many problems as Kafka quotes in its message.
@@ -25,13 +28,14 @@ const QUOTED_PROBLEMS: usize = 3;
 
 /// A batch as it may be stored.
 #[derive(Debug)]
-pub(super) struct Validated<'a> {
-    pub(super) header: BatchHeader,
-    pub(super) bytes: Cow<'a, [u8]>,
-    pub(super) log_append_time: Option<TimestampMs>,
+pub struct Validated<'a> {
+    pub header: BatchHeader,
+    pub bytes: Cow<'a, [u8]>,
+    pub log_append_time: Option<TimestampMs>,
 }
 
-pub(super) fn validate<'a>(
+/// Checks the one batch of `records` for a log of `partition`.
+pub fn validate<'a>(
     records: &'a [u8],
     partition: &dyn Display,
     config: &LogConfig,
@@ -39,34 +43,36 @@ pub(super) fn validate<'a>(
     now: TimestampMs,
 ) -> Result<Validated<'a>, AppendError> {
     let (header, batch) = single_batch(records, ANY_PRODUCE_VERSION)?;
+    if origin == AppendOrigin::Client {
+        validate_base_offset(&header)?;
+    }
     check_size(batch.len(), partition, config)?;
     ensure_crc(batch)?;
+    let compression = header.compression()?;
     if origin == AppendOrigin::Client {
         validate_batch_header(&header)?;
     }
-    let compression = header.compression()?;
     let recompress = config
         .compression
-        .filter(|wanted| *wanted != compression)
+        .filter(|wanted| wanted.codec != compression)
         // Markers stay as they are.
         .filter(|_| !(header.is_control() && compression == Compression::None));
-    let checks = RecordChecks {
+    let checks = Checks {
         partition,
         config,
+        header: &header,
+        batch,
+        partial: recompress.is_none() && compression != Compression::None,
         keys: config.cleanup_policy.compact && origin == AppendOrigin::Client,
-        times: !config.log_append_time && !times_are_fine(&header, config, now),
-        stamped: config.log_append_time && header.timestamp_type() == TimestampType::LogAppendTime,
         now,
     };
-    let mut bytes = Cow::Borrowed(batch);
-    if checks.any() || recompress.is_some() {
-        let decoded = Records::new(batch, config.max_decompressed_bytes)?;
-        checks.run(&decoded)?;
-        if let Some(compression) = recompress {
-            bytes = Cow::Owned(rebuild(&decoded, compression)?);
-            check_size(bytes.len(), partition, config)?;
+    let (mut bytes, max_timestamp) = match recompress {
+        None => (Cow::Borrowed(batch), checks.walk()?),
+        Some(codec) => {
+            let (bytes, max_timestamp) = checks.rebuild(codec)?;
+            (Cow::Owned(bytes), max_timestamp)
         }
-    }
+    };
     if bytes.len() > usize::try_from(config.segment_bytes).unwrap_or(usize::MAX) {
         return Err(AppendError::LargerThanSegment {
             partition: partition.to_string(),
@@ -75,14 +81,15 @@ pub(super) fn validate<'a>(
         });
     }
     let log_append_time = config.log_append_time.then_some(now);
-    if let Some(now) = log_append_time {
-        set_max_timestamp(bytes.to_mut(), TimestampType::LogAppendTime, now)?;
-    } else if header.timestamp_type() == TimestampType::LogAppendTime {
-        set_max_timestamp(
-            bytes.to_mut(),
-            TimestampType::CreateTime,
-            header.max_timestamp,
-        )?;
+    let (stamp, max_timestamp) = match log_append_time {
+        Some(now) => (TimestampType::LogAppendTime, now),
+        None => (TimestampType::CreateTime, max_timestamp),
+    };
+    if recompress.is_some()
+        || header.timestamp_type() != stamp
+        || header.max_timestamp != max_timestamp
+    {
+        set_max_timestamp(bytes.to_mut(), stamp, max_timestamp)?;
     }
     let header = match &bytes {
         Cow::Borrowed(_) => header,
@@ -97,7 +104,7 @@ pub(super) fn validate<'a>(
 
 fn check_size(size: usize, partition: &dyn Display, config: &LogConfig) -> Result<(), AppendError> {
     let max = config.max_message_bytes;
-    if size <= usize::try_from(max).unwrap_or(0) {
+    if size <= max_message_bytes(config) {
         return Ok(());
     }
     Err(AppendError::TooLarge {
@@ -107,122 +114,247 @@ fn check_size(size: usize, partition: &dyn Display, config: &LogConfig) -> Resul
     })
 }
 
-/// The same records in another compression, their offsets one after another.
-fn rebuild(records: &Records<'_>, compression: Compression) -> Result<Vec<u8>, BatchError> {
-    let header = records.header();
-    let mut builder = BatchBuilder::new(Offset::ZERO, compression)
-        .producer(
-            header.producer_id,
-            header.producer_epoch,
-            header.base_sequence,
-        )
-        .transactional(header.is_transactional())
-        .control(header.is_control());
-    for record in records {
-        let record = record?;
-        let headers: Vec<_> = record.headers.collect();
-        builder.append(record.timestamp, record.key, record.value, &headers);
+fn max_message_bytes(config: &LogConfig) -> usize {
+    usize::try_from(config.max_message_bytes).unwrap_or(0)
+}
+
+/// What all records of a batch have in common, as far as anybody asks.
+#[derive(Debug)]
+struct Summary {
+    records: i32,
+    /// Their offsets are 0, 1, 2, ….
+    numbered: bool,
+    keyless: bool,
+    /// Of no records: the largest time there is, and no time.
+    min_timestamp: i64,
+    max_timestamp: i64,
+    header: BatchHeader,
+}
+
+impl Summary {
+    fn new(header: &BatchHeader) -> Self {
+        Self {
+            records: 0,
+            numbered: true,
+            keyless: false,
+            min_timestamp: i64::MAX,
+            max_timestamp: TimestampMs::NONE.0,
+            header: *header,
+        }
     }
-    Ok(builder.build())
 }
 
-/// Whether every record's time is fine, as far as the head tells.
-fn times_are_fine(header: &BatchHeader, config: &LogConfig, now: TimestampMs) -> bool {
-    config.timestamp_before_max_ms == i64::MAX
-        && header.max_timestamp.0.saturating_sub(now.0) <= config.timestamp_after_max_ms
+impl RecordSink for Summary {
+    #[inline]
+    fn record(&mut self, shape: RecordShape) {
+        let timestamp = self.header.record_timestamp(shape.timestamp_delta).0;
+        self.numbered &= shape.offset_delta == self.records;
+        self.keyless |= shape.key_size < 0;
+        self.min_timestamp = self.min_timestamp.min(timestamp);
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        self.records = self.records.wrapping_add(1);
+    }
 }
 
-/// What is asked of each record.
-struct RecordChecks<'a> {
+/// The same, with a batch made of the records meanwhile.
+struct Rebuild {
+    summary: Summary,
+    batch: RebuiltBatch,
+}
+
+impl RecordSink for Rebuild {
+    fn head(&mut self, head: RecordHead) {
+        let timestamp = self.summary.header.record_timestamp(head.timestamp_delta);
+        self.batch.head(head, timestamp);
+    }
+
+    fn rest(&mut self, bytes: &[u8]) {
+        self.batch.rest(bytes);
+    }
+
+    fn record(&mut self, shape: RecordShape) {
+        self.summary.record(shape);
+    }
+}
+
+/// What is asked of the records of one batch.
+struct Checks<'a> {
     partition: &'a dyn Display,
     config: &'a LogConfig,
+    header: &'a BatchHeader,
+    batch: &'a [u8],
+    /// Kafka's messages tell whether it has decoded the record or skipped through it.
+    partial: bool,
     keys: bool,
-    times: bool,
-    /// The batch claims to be stamped by a broker, and this broker stamps.
-    stamped: bool,
     now: TimestampMs,
 }
 
-impl RecordChecks<'_> {
-    fn any(&self) -> bool {
-        self.keys || self.times || self.stamped
+impl Checks<'_> {
+    /// The largest time of a batch that may stay as it is.
+    fn walk(&self) -> Result<TimestampMs, AppendError> {
+        let mut summary = Summary::new(self.header);
+        self.run(&mut summary)?;
+        self.check(&summary)?;
+        if !summary.numbered {
+            return Err(BatchError::Structure("records are not numbered one after another").into());
+        }
+        Ok(TimestampMs(summary.max_timestamp))
     }
 
-    fn run(&self, records: &Records<'_>) -> Result<(), AppendError> {
-        if !self.any() {
+    /// The batch in another compression, and its largest time.
+    fn rebuild(&self, codec: CodecLevel) -> Result<(Vec<u8>, TimestampMs), AppendError> {
+        let mut rebuild = Rebuild {
+            summary: Summary::new(self.header),
+            batch: RebuiltBatch::new(self.header, codec, max_message_bytes(self.config)),
+        };
+        self.run(&mut rebuild)?;
+        self.check(&rebuild.summary)?;
+        match rebuild.batch.build() {
+            Ok(bytes) => Ok((bytes, TimestampMs(rebuild.summary.max_timestamp))),
+            Err(RebuildError::Invalid(error)) => Err(error.into()),
+            Err(RebuildError::TooLarge(size)) => Err(AppendError::TooLarge {
+                partition: self.partition.to_string(),
+                size,
+                max: self.config.max_message_bytes,
+            }),
+        }
+    }
+
+    fn run(&self, sink: &mut impl RecordSink) -> Result<(), BatchError> {
+        let max = self.config.max_decompressed_bytes;
+        walk_records(self.batch, self.header, max, sink)
+    }
+
+    /// Looks at each record only when one of them may be at fault.
+    fn check(&self, summary: &Summary) -> Result<(), AppendError> {
+        let stamped = self.header.timestamp_type() == TimestampType::LogAppendTime;
+        let timely = if self.config.log_append_time {
+            !stamped
+        } else {
+            let none = summary.min_timestamp == TimestampMs::NONE.0 && stamped;
+            self.is_surely_timely(summary.min_timestamp)
+                && self.is_surely_timely(summary.max_timestamp)
+                && !none
+        };
+        if timely && !(self.keys && summary.keyless) {
             return Ok(());
         }
-        let mut problems = Vec::new();
-        let mut untimely = false;
-        for (index, record) in records.iter().enumerate() {
-            let record = record?;
-            let problem = if self.keys && record.key.is_none() {
-                Some(format!(
-                    "Compacted topic cannot accept message without key in topic partition {}",
-                    self.partition
-                ))
-            } else {
-                let problem = self.time_problem(&record);
-                untimely |= problem.is_some();
-                problem
-            };
-            problems.extend(problem.map(|message| RecordProblem {
-                batch_index: i32::try_from(index).unwrap_or(i32::MAX),
-                message,
-            }));
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        if untimely {
-            return Err(AppendError::Timestamps {
-                message: "One or more records have been rejected due to invalid timestamp"
-                    .to_owned(),
-                problems,
-            });
-        }
-        let quoted: Vec<String> = problems
-            .iter()
-            .take(QUOTED_PROBLEMS)
-            .map(|problem| {
-                format!(
-                    "RecordError(batchIndex={}, message='{}')",
-                    problem.batch_index, problem.message
-                )
-            })
-            .collect();
-        Err(AppendError::Records {
-            message: format!(
-                "One or more records have been rejected due to {} record errors in total, and only showing the first three errors at most: [{}]",
-                problems.len(),
-                quoted.join(", ")
-            ),
+        let mut found = Problems {
+            checks: self,
+            index: 0,
+            untimely: false,
+            problems: Vec::new(),
+        };
+        self.run(&mut found)?;
+        refuse(found)
+    }
+
+    /// Kafka's arithmetic, which wraps.
+    fn is_timely(&self, timestamp: i64) -> bool {
+        let behind = self.now.0.wrapping_sub(timestamp);
+        behind <= self.config.timestamp_before_max_ms
+            && behind.wrapping_neg() <= self.config.timestamp_after_max_ms
+    }
+
+    /// And so is every time between two of which this is said: the one time that passes by wrapping lies outside.
+    fn is_surely_timely(&self, timestamp: i64) -> bool {
+        self.is_timely(timestamp) && self.now.0.wrapping_sub(timestamp) != i64::MIN
+    }
+}
+
+fn refuse(found: Problems<'_, '_>) -> Result<(), AppendError> {
+    let problems = found.problems;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    if found.untimely {
+        return Err(AppendError::Timestamps {
+            message: "One or more records have been rejected due to invalid timestamp".to_owned(),
             problems,
-        })
+        });
     }
-
-    fn time_problem(&self, record: &Record<'_>) -> Option<String> {
-        if self.stamped {
-            return Some(
-                "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
-                    .to_owned(),
-            );
-        }
-        let timestamp = record.timestamp;
-        let ahead = timestamp.0.saturating_sub(self.now.0);
-        let behind = self.now.0.saturating_sub(timestamp.0);
-        let fine = !self.times
-            || timestamp == TimestampMs::NONE
-            || (ahead <= self.config.timestamp_after_max_ms
-                && behind <= self.config.timestamp_before_max_ms);
-        (!fine).then(|| {
+    let quoted: Vec<String> = problems
+        .iter()
+        .take(QUOTED_PROBLEMS)
+        .map(|problem| {
             format!(
-                "Timestamp {timestamp} of message with offset {} is out of range. The timestamp should be within [{}, {}]",
-                record.offset,
-                self.now.0.saturating_sub(self.config.timestamp_before_max_ms),
-                self.now.0.saturating_add(self.config.timestamp_after_max_ms)
+                "RecordError(batchIndex={}, message='{}')",
+                problem.batch_index, problem.message
             )
         })
+        .collect();
+    Err(AppendError::Records {
+        message: format!(
+            "One or more records have been rejected due to {} record errors in total, and only showing the first three errors at most: [{}]",
+            problems.len(),
+            quoted.join(", ")
+        ),
+        problems,
+    })
+}
+
+/// Looks at each record by itself.
+struct Problems<'c, 'a> {
+    checks: &'c Checks<'a>,
+    index: i32,
+    untimely: bool,
+    problems: Vec<RecordProblem>,
+}
+
+impl RecordSink for Problems<'_, '_> {
+    fn record(&mut self, shape: RecordShape) {
+        let problem = if self.checks.keys && shape.key_size < 0 {
+            Some(format!(
+                "Compacted topic cannot accept message without key in topic partition {}",
+                self.checks.partition
+            ))
+        } else {
+            let problem = self.time_problem(shape);
+            self.untimely |= problem.is_some();
+            problem
+        };
+        self.problems.extend(problem.map(|message| RecordProblem {
+            batch_index: self.index,
+            message,
+        }));
+        self.index = self.index.saturating_add(1);
+    }
+}
+
+impl Problems<'_, '_> {
+    fn time_problem(&self, shape: RecordShape) -> Option<String> {
+        let Checks {
+            config,
+            header,
+            now,
+            partial,
+            ..
+        } = self.checks;
+        let offset = header
+            .base_offset
+            .0
+            .wrapping_add(i64::from(shape.offset_delta));
+        let timestamp = header.record_timestamp(shape.timestamp_delta).0;
+        if !config.log_append_time && timestamp != TimestampMs::NONE.0 {
+            return (!self.checks.is_timely(timestamp)).then(|| {
+                format!(
+                    "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within [{}, {}]",
+                    now.0.wrapping_sub(config.timestamp_before_max_ms),
+                    now.0.wrapping_add(config.timestamp_after_max_ms)
+                )
+            });
+        }
+        if header.timestamp_type() != TimestampType::LogAppendTime {
+            return None;
+        }
+        // Kafka shows a size of null as it came when it has skipped the record, and as 0 when it has read it.
+        let size = |size: i32| if *partial { size } else { size.max(0) };
+        Some(format!(
+            "Invalid timestamp type in message {}DefaultRecord(offset={offset}, timestamp={timestamp}, key={} bytes, value={} bytes). Producer should not set timestamp type to LogAppendTime.",
+            if *partial { "Partial" } else { "" },
+            size(shape.key_size),
+            size(shape.value_size)
+        ))
     }
 }
 

@@ -1,7 +1,9 @@
 use super::*;
 use crate::error::ErrorCode;
 use crate::log::test_log::config;
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::protocol::compression::compress;
+use crate::protocol::record_batch::{BatchBuilder, HEADER_BYTES, Records};
+use crate::types::{Offset, ProducerEpoch, ProducerId};
 
 const NOW: TimestampMs = TimestampMs(1_000_000_000);
 
@@ -88,7 +90,7 @@ fn what_is_broken_is_refused_with_kafkas_code() {
         (
             "a codec",
             with_crc(&|h| h.attributes |= 7),
-            ErrorCode::UnsupportedCompressionType,
+            ErrorCode::UnknownServerError,
         ),
     ] {
         assert_eq!(refusal(&bytes, &config()).code(), code, "{what}");
@@ -114,7 +116,7 @@ fn sizes_are_bounded_before_and_after_recompression() {
     let small = large.build();
     let unpacked = LogConfig {
         max_message_bytes: 1000,
-        compression: Some(Compression::None),
+        compression: Some(Compression::None.into()),
         ..config()
     };
     assert!(small.len() < 1000);
@@ -134,18 +136,129 @@ fn sizes_are_bounded_before_and_after_recompression() {
 }
 
 #[test]
-fn decompression_is_bounded_where_it_is_needed() {
-    let mut bomb = BatchBuilder::new(Offset::ZERO, Compression::Zstd);
-    bomb.append(NOW, Some(b"k"), Some(&[0; 100_000]), &[]);
-    let mut compacted = LogConfig {
+fn the_records_of_a_compressed_batch_are_bounded_each() {
+    let limited = LogConfig {
         max_decompressed_bytes: 50_000,
         ..config()
     };
-    compacted.cleanup_policy.compact = true;
-    assert_eq!(
-        refusal(&bomb.build(), &compacted).code(),
-        ErrorCode::InvalidRecord
-    );
+    for codec in Compression::ALL {
+        let two = |bytes: usize| {
+            let mut builder = BatchBuilder::new(Offset::ZERO, codec);
+            for _ in 0..2 {
+                builder.append(NOW, None, Some(&vec![0; bytes]), &[]);
+            }
+            builder.build()
+        };
+        assert!(check(&two(40_000), &limited).is_ok());
+        let large = two(60_000);
+        let found = check(&large, &limited).map_err(|error| error.code());
+        match codec {
+            Compression::None => assert!(found.is_ok()),
+            _ => assert_eq!(found.unwrap_err(), ErrorCode::InvalidRecord),
+        }
+    }
+}
+
+/// A batch of these bytes as its records, sealed.
+fn of_payload(
+    codec: Compression,
+    records: &[u8],
+    change: impl FnOnce(&mut BatchHeader),
+) -> Vec<u8> {
+    let mut payload = Vec::new();
+    compress(codec, records, &mut payload).unwrap();
+    let mut header = BatchHeader::parse(&plain()).unwrap();
+    header.attributes = i16::from(codec.id());
+    header.batch_length = (HEADER_BYTES - 12 + payload.len()) as i32;
+    change(&mut header);
+    let mut bytes = [&header.to_bytes()[..], &payload].concat();
+    header.crc = crc32c::crc32c(&bytes[21..]);
+    bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+    bytes
+}
+
+#[test]
+fn records_are_looked_at_on_the_ordinary_path() {
+    let two = [12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 2, 1, 1, 0];
+    let changed = |at: usize, to: u8| {
+        let mut bytes = two;
+        bytes[at] = to;
+        bytes
+    };
+    for codec in Compression::ALL {
+        let found = |records: &[u8]| {
+            let bytes = of_payload(codec, records, |_| {});
+            check(&bytes, &config()).map(|_| ()).map_err(|e| e.code())
+        };
+        assert_eq!(found(&two), Ok(()));
+        for (what, records) in [
+            ("the same number twice", changed(10, 0)),
+            ("a number left out", changed(10, 4)),
+            ("a size that lies", changed(7, 10)),
+            ("a key that is not there", changed(11, 100)),
+            ("headers that are not there", changed(13, 2)),
+        ] {
+            assert_eq!(
+                found(&records),
+                Err(ErrorCode::InvalidRecord),
+                "{codec:?}: {what}"
+            );
+        }
+        assert_eq!(found(&two[..7]), Err(ErrorCode::InvalidRecord));
+        assert_eq!(found(&[two, two].concat()), Err(ErrorCode::InvalidRecord));
+        // What is made anew is numbered anew.
+        let bytes = of_payload(codec, &changed(10, 4), |_| {});
+        let other = if codec == Compression::Lz4 {
+            Compression::Gzip
+        } else {
+            Compression::Lz4
+        };
+        let anew = LogConfig {
+            compression: Some(other.into()),
+            ..config()
+        };
+        let stored = check(&bytes, &anew).unwrap();
+        let records = Records::new(&stored.bytes, 1000).unwrap();
+        let offsets: Vec<i64> = records.iter().map(|r| r.unwrap().offset.0).collect();
+        assert_eq!(offsets, [0, 1]);
+    }
+}
+
+#[test]
+fn the_largest_time_is_the_largest_of_the_records() {
+    for codec in Compression::ALL {
+        for told in [NOW.0, NOW.0 - 5, NOW.0 + 7, -1, i64::MAX, i64::MIN] {
+            let mut bytes = batch(codec, &[(NOW.0 - 5, None), (NOW.0, None)]).build();
+            let mut header = BatchHeader::parse(&bytes).unwrap();
+            header.max_timestamp = TimestampMs(told);
+            bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            header.crc = crc32c::crc32c(&bytes[21..]);
+            bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            let stored = check(&bytes, &config()).unwrap();
+            assert_eq!(stored.header.max_timestamp, NOW);
+            ensure_crc(&stored.bytes).unwrap();
+            assert_eq!(matches!(stored.bytes, Cow::Borrowed(_)), told == NOW.0);
+        }
+    }
+}
+
+#[test]
+fn the_one_time_that_passes_by_wrapping_hides_no_other() {
+    let window = LogConfig {
+        timestamp_before_max_ms: 100,
+        timestamp_after_max_ms: 10,
+        ..config()
+    };
+    let wraps = NOW.0.wrapping_add(i64::MIN);
+    assert!(check(&batch(Compression::None, &[(wraps, None)]).build(), &window).is_ok());
+    let bytes = batch(
+        Compression::None,
+        &[(wraps, None), (5, None), (NOW.0, None)],
+    )
+    .build();
+    let error = refusal(&bytes, &window);
+    assert_eq!(error.record_errors().len(), 1);
+    assert_eq!(error.record_errors()[0].batch_index, 1);
 }
 
 #[test]
@@ -262,7 +375,7 @@ fn the_topics_compression_replaces_the_producers() {
         builder.append(TimestampMs(NOW.0 - 9), None, Some(b"b"), &[]);
         let bytes = builder.build();
         let config = LogConfig {
-            compression: Some(wanted),
+            compression: Some(wanted.into()),
             ..config()
         };
         let checked = check(&bytes, &config).unwrap();

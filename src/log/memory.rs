@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::storage::{DirEntry, File, Lock, OpenMode, Space, Storage};
+use super::storage::{DirEntry, File, FileSystem, Lock, OpenMode, Space, Storage};
 
 #[derive(Debug, Default)]
 struct Tree {
@@ -130,8 +130,8 @@ impl Storage for MemStorage {
         Ok(())
     }
 
-    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
+    fn file_system(&self, _dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(MemFileSystem))
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Option<Lock>> {
@@ -190,5 +190,14 @@ impl File for MemFile {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+}
+
+#[derive(Debug)]
+struct MemFileSystem;
+
+impl FileSystem for MemFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }

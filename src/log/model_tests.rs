@@ -1,5 +1,6 @@
 //! The log against a model of it: a list of batches. And the same life cut off at any moment by a crash.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,11 +8,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::crash::{CrashStorage, Luck};
+use super::journal_replay;
 use super::memory::MemStorage;
 use super::storage::{OpenMode, Storage, read_exact_at};
 use super::test_log::*;
-use super::{AppendOrigin, LogConfig, OpenLog, PartitionLog, open};
+use super::{AppendOrigin, Journal, LogConfig, OpenLog, PartitionLog, open};
 use crate::protocol::compression::Compression;
+use crate::protocol::end_txn_marker::EndTxnMarker;
 use crate::protocol::record_batch::{BatchBuilder, BatchHeader, Batches};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -21,11 +24,20 @@ enum Action {
         records: usize,
         value_bytes: usize,
         timestamp: i64,
-        producer: bool,
+        who: Who,
     },
+    /// A transaction of one of the transactional producers ends; it may not have begun.
+    EndTxn {
+        producer: i64,
+        committed: bool,
+        timestamp: i64,
+    },
+    HighWatermark(u16),
     NewEpoch,
     Roll,
-    Flush,
+    Flush {
+        journal: bool,
+    },
     Truncate(u16),
     StartOver(u16),
     DeleteBefore(u16),
@@ -38,16 +50,33 @@ enum Action {
     },
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Plain,
+    Idempotent,
+    /// One of the producers 2 to 4, in a transaction.
+    Transactional(i64),
+}
+
 fn action() -> impl Strategy<Value = Action> {
+    let who = prop_oneof![
+        2 => Just(Who::Plain),
+        1 => Just(Who::Idempotent),
+        4 => (2i64..5).prop_map(Who::Transactional),
+    ];
     prop_oneof![
-        12 => (1usize..5, 0usize..300, 0i64..1000, any::<bool>()).prop_map(
-            |(records, value_bytes, timestamp, producer)| Action::Append {
-                records, value_bytes, timestamp, producer
+        12 => (1usize..5, 0usize..300, 0i64..1000, who).prop_map(
+            |(records, value_bytes, timestamp, who)| Action::Append {
+                records, value_bytes, timestamp, who
             }
         ),
+        6 => (2i64..5, any::<bool>(), 0i64..1000).prop_map(
+            |(producer, committed, timestamp)| Action::EndTxn { producer, committed, timestamp }
+        ),
+        2 => any::<u16>().prop_map(Action::HighWatermark),
         1 => Just(Action::NewEpoch),
         1 => Just(Action::Roll),
-        2 => Just(Action::Flush),
+        4 => any::<bool>().prop_map(|journal| Action::Flush { journal }),
         1 => any::<u16>().prop_map(Action::Truncate),
         1 => any::<u16>().prop_map(Action::StartOver),
         1 => any::<u16>().prop_map(Action::DeleteBefore),
@@ -63,6 +92,11 @@ struct ModelBatch {
     records: i64,
     epoch: i32,
     timestamp: i64,
+    producer: Option<i64>,
+    last_sequence: i32,
+    transactional: bool,
+    /// Whether it commits, of a marker.
+    marker: Option<bool>,
     /// As sent: all but the first sixteen bytes is stored.
     bytes: Vec<u8>,
 }
@@ -78,9 +112,11 @@ struct Model {
     batches: Vec<ModelBatch>,
     start: i64,
     end: i64,
-    flushed: i64,
+    /// Below is on disk, and below that in the log's own files.
+    durable: i64,
+    recovery_point: i64,
+    high_watermark: i64,
     epoch: i32,
-    sequence: i32,
 }
 
 fn small() -> LogConfig {
@@ -96,13 +132,22 @@ fn small() -> LogConfig {
 struct Life {
     storage: Arc<dyn Storage>,
     log: PartitionLog,
+    journal: Journal,
     model: Model,
+}
+
+/// So small that its files take turns often.
+fn journal(storage: &Arc<dyn Storage>) -> Journal {
+    let journal = Journal::new(Arc::clone(storage), Path::new("/data").into(), 3000);
+    (0..2).for_each(|which| journal.preparation(which, true)().unwrap());
+    journal
 }
 
 impl Life {
     fn new(storage: Arc<dyn Storage>) -> Life {
         let log = log(&storage, small());
         Life {
+            journal: journal(&storage),
             storage,
             log,
             model: Model::default(),
@@ -115,27 +160,38 @@ impl Life {
                 records,
                 value_bytes,
                 timestamp,
-                producer,
+                who,
             } => {
-                self.append(records, value_bytes, timestamp, producer);
+                self.append(records, value_bytes, timestamp, who);
+            }
+            Action::EndTxn {
+                producer,
+                committed,
+                timestamp,
+            } => self.end_transaction(producer, committed, timestamp),
+            Action::HighWatermark(seed) => {
+                let from = self.model.high_watermark.max(self.model.start);
+                self.high_watermark(from + i64::from(seed) % (self.model.end - from + 1));
             }
             Action::NewEpoch => self.model.epoch += 1,
             Action::Roll => self.log.roll().unwrap(),
-            Action::Flush => self.flush(),
+            Action::Flush { journal } => self.flush(journal),
             Action::Truncate(seed) => {
                 let span = self.model.end - self.model.start;
                 self.truncate(self.model.start + i64::from(seed) % (span + 1));
             }
             Action::StartOver(offset) if offset < 6000 => {
                 let offset = i64::from(offset);
+                self.void_journal();
                 self.log
                     .truncate_fully_and_start_at(Offset(offset))
                     .unwrap();
                 let model = &mut self.model;
                 model.batches.clear();
-                (model.start, model.end, model.flushed) = (offset, offset, offset);
-                model.sequence = 0;
+                (model.start, model.end) = (offset, offset);
+                (model.durable, model.recovery_point) = (offset, offset);
                 model.epoch += 1;
+                self.high_watermark(offset);
             }
             Action::StartOver(_) => {}
             Action::DeleteBefore(seed) => {
@@ -149,48 +205,126 @@ impl Life {
         }
     }
 
-    fn append(&mut self, records: usize, value_bytes: usize, timestamp: i64, producer: bool) {
+    fn append(&mut self, records: usize, value_bytes: usize, timestamp: i64, who: Who) {
+        let producer = match who {
+            Who::Plain => None,
+            Who::Idempotent => Some(1),
+            Who::Transactional(id) => Some(id),
+        };
+        let transactional = matches!(who, Who::Transactional(_));
+        let sequence = producer.map_or(-1, |id| self.next_sequence(id));
         let mut builder = BatchBuilder::new(Offset::ZERO, Compression::None);
-        if producer {
-            builder = builder.producer(ProducerId(1), ProducerEpoch(0), self.model.sequence);
-            self.model.sequence += records as i32;
+        if let Some(id) = producer {
+            builder = builder
+                .producer(ProducerId(id), ProducerEpoch(0), sequence)
+                .transactional(transactional);
         }
         let value = vec![self.model.end as u8; value_bytes];
         for _ in 0..records {
             builder.append(TimestampMs(timestamp), None, Some(&value), &[]);
         }
-        let bytes = builder.build();
+        self.append_batch(
+            ModelBatch {
+                base: self.model.end,
+                records: records as i64,
+                epoch: self.model.epoch,
+                timestamp,
+                producer,
+                last_sequence: sequence + records as i32 - 1,
+                transactional,
+                marker: None,
+                bytes: builder.build(),
+            },
+            AppendOrigin::Client,
+        );
+    }
+
+    fn end_transaction(&mut self, producer: i64, committed: bool, timestamp: i64) {
+        let marker = EndTxnMarker {
+            committed,
+            coordinator_epoch: COORDINATOR_EPOCH,
+        };
+        let bytes = marker.to_batch(
+            ProducerId(producer),
+            ProducerEpoch(0),
+            TimestampMs(timestamp),
+        );
+        self.append_batch(
+            ModelBatch {
+                base: self.model.end,
+                records: 1,
+                epoch: self.model.epoch,
+                timestamp,
+                producer: Some(producer),
+                last_sequence: -1,
+                transactional: true,
+                marker: Some(committed),
+                bytes,
+            },
+            AppendOrigin::Marker {
+                transaction_version: 1,
+            },
+        );
+    }
+
+    fn append_batch(&mut self, batch: ModelBatch, origin: AppendOrigin) {
         let info = self
             .log
             .append_as_leader(
-                &bytes,
+                &batch.bytes,
                 LeaderEpoch(self.model.epoch),
-                AppendOrigin::Client,
+                origin,
                 TimestampMs(1000),
             )
             .unwrap();
         assert!(!info.duplicate);
         assert_eq!(info.first_offset.0, self.model.end);
-        self.model.batches.push(ModelBatch {
-            base: self.model.end,
-            records: records as i64,
-            epoch: self.model.epoch,
-            timestamp,
-            bytes,
-        });
-        self.model.end += records as i64;
+        self.model.end = batch.end();
+        self.model.batches.push(batch);
     }
 
-    fn flush(&mut self) {
-        if let Some(work) = self.log.begin_flush().unwrap() {
+    fn high_watermark(&mut self, offset: i64) {
+        self.log.on_high_watermark_updated(Offset(offset));
+        self.model.high_watermark = offset;
+    }
+
+    fn flush(&mut self, through_journal: bool) {
+        self.model.durable = self.model.end;
+        if through_journal && let Some(part) = self.log.begin_journal(u32::MAX).unwrap() {
+            if !self.journal.fits(1, part.bytes()) {
+                self.settle();
+                self.journal.switch();
+            }
+            self.journal.write(&[&part]).unwrap();
+            self.log.finish_journal(part.up_to);
+            return;
+        }
+        flush(&mut self.log);
+        self.model.recovery_point = self.model.end;
+    }
+
+    /// The log's own files have all that the journal has.
+    fn settle(&mut self) {
+        if let Some(work) = self.log.begin_settling().unwrap() {
             let up_to = work.up_to;
             work.run().unwrap();
             self.log.finish_flush(up_to);
         }
-        self.model.flushed = self.model.end;
+        self.model.recovery_point = self.log.recovery_point().0;
+    }
+
+    /// As is due before anything that was made safe is taken back.
+    fn void_journal(&mut self) {
+        self.settle();
+        if !self.journal.fits(1, 0) {
+            self.journal.switch();
+        }
+        let partition = self.log.topic_partition().partition;
+        self.journal.void(self.log.topic_id(), partition).unwrap();
     }
 
     fn truncate(&mut self, offset: i64) {
+        self.void_journal();
         self.log.truncate_to(Offset(offset)).unwrap();
         let model = &mut self.model;
         if offset >= model.end {
@@ -206,16 +340,18 @@ impl Life {
             .filter(|batch| batch.end() <= model.end)
             .collect();
         model.start = model.start.min(model.end);
-        model.flushed = model.flushed.min(model.end);
-        self.model.sequence = self.next_sequence();
+        model.durable = model.durable.min(model.end);
+        model.recovery_point = model.recovery_point.min(model.end);
         // A leader that has cut its log leads under another epoch.
         self.model.epoch += 1;
+        // Which transactions were replicated is not remembered.
+        self.high_watermark(self.model.end);
     }
 
-    fn next_sequence(&self) -> i32 {
+    fn next_sequence(&self, id: i64) -> i32 {
         let producers = self.log.producers().entries();
-        producers
-            .first()
+        let entry = producers.iter().find(|(known, _)| known.0 == id);
+        entry
             .and_then(|(_, entry)| entry.batches.back())
             .map_or(0, |batch| batch.last_sequence + 1)
     }
@@ -256,27 +392,36 @@ impl Life {
 
     fn reopen(&mut self, clean: bool) {
         if clean {
-            self.flush();
+            self.flush(false);
             self.log.close_clean().unwrap();
             // As `LogManager::mark_clean` does.
             self.storage.sync_file_system(Path::new(DIR)).unwrap();
         }
         let opened = OpenLog {
             log_start: Offset(self.model.start),
-            ..open_log(small(), clean, self.model.flushed)
+            ..open_log(small(), clean, self.model.recovery_point)
         };
         self.log = open(Arc::clone(&self.storage), Path::new(DIR), opened, &|_| {}).unwrap();
+        if !clean {
+            replay_journal(&self.storage, &mut self.log);
+        }
+        journal_replay::discard(&*self.storage, Path::new("/data")).unwrap();
+        self.journal = journal(&self.storage);
+        self.model.recovery_point = self.log.recovery_point().0;
+        self.model.durable = self.log.durable_offset().0;
         // Nothing is lost but by a crash of the disk.
+        self.high_watermark(self.model.end);
     }
 
     fn check(&mut self) {
         let model = &self.model;
         assert_eq!(self.log.log_start_offset().0, model.start);
         assert_eq!(self.log.log_end_offset().0, model.end);
-        assert!(self.log.flushed_offset().0 <= model.end);
+        assert!(self.log.durable_offset().0 <= model.end);
         check_contents(&self.log, model);
         check_reads(&self.log, model);
         check_times(&mut self.log, model);
+        check_transactions(&self.log, model);
         let size = self
             .log
             .segments
@@ -371,6 +516,159 @@ fn check_times(log: &mut PartitionLog, model: &Model) {
     }
 }
 
+/// The epoch of every coordinator.
+const COORDINATOR_EPOCH: i32 = 3;
+
+/// A transaction as the batches tell of it: producer, first offset, marker.
+type Txn = (i64, i64, i64);
+
+/// What some batches leave behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// First offsets by producer.
+    open: BTreeMap<i64, i64>,
+    ended: Vec<Txn>,
+    aborted: Vec<Txn>,
+    /// Last sequence and offset, first offset of the open transaction, coordinator epoch.
+    producers: BTreeMap<i64, (i32, i64, Option<i64>, i32)>,
+}
+
+fn tell<'a>(batches: impl IntoIterator<Item = &'a ModelBatch>) -> Told {
+    let mut told = Told::default();
+    for batch in batches {
+        let Some(id) = batch.producer else {
+            continue;
+        };
+        let producer = told.producers.entry(id).or_insert((-1, -1, None, -1));
+        match batch.marker {
+            Some(committed) => {
+                (producer.2, producer.3) = (None, COORDINATOR_EPOCH);
+                if let Some(first) = told.open.remove(&id) {
+                    let txn = (id, first, batch.base);
+                    told.ended.push(txn);
+                    told.aborted.extend((!committed).then_some(txn));
+                }
+            }
+            None => {
+                (producer.0, producer.1) = (batch.last_sequence, batch.end() - 1);
+                if batch.transactional {
+                    producer.2.get_or_insert(batch.base);
+                    told.open.entry(id).or_insert(batch.base);
+                }
+            }
+        }
+    }
+    told
+}
+
+impl Told {
+    fn last_stable(&self, model: &Model) -> i64 {
+        let unreplicated = self
+            .ended
+            .iter()
+            .filter(|txn| txn.2 >= model.high_watermark);
+        let first = unreplicated
+            .map(|txn| txn.1)
+            .chain(self.open.values().copied())
+            .min();
+        first.map_or(model.high_watermark, |first| {
+            first.max(model.start).min(model.high_watermark)
+        })
+    }
+}
+
+/// The producers of a log, as `tell` has them.
+fn producers_of(log: &PartitionLog) -> BTreeMap<i64, (i32, i64, Option<i64>, i32)> {
+    let entries = log.producers().entries().into_iter();
+    entries
+        .map(|(id, entry)| {
+            let last = entry.batches.back();
+            let (sequence, offset) =
+                last.map_or((-1, -1), |last| (last.last_sequence, last.last_offset.0));
+            let open = entry.current_txn_first_offset.map(|offset| offset.0);
+            (id.0, (sequence, offset, open, entry.coordinator_epoch))
+        })
+        .collect()
+}
+
+fn aborted_in(log: &PartitionLog, from: i64, to: i64) -> Vec<Txn> {
+    let found = log.collect_aborted(Offset(from), Offset(to)).unwrap();
+    for txn in &found {
+        assert!(txn.last_stable_offset <= txn.last_offset.plus(1));
+    }
+    found
+        .iter()
+        .map(|txn| (txn.producer_id.0, txn.first_offset.0, txn.last_offset.0))
+        .collect()
+}
+
+fn check_transactions(log: &PartitionLog, model: &Model) {
+    let high_watermark = Offset(model.high_watermark);
+    let stable = log
+        .first_unstable_offset()
+        .map_or(high_watermark, |first| first.min(high_watermark))
+        .0;
+    let all = tell(&model.batches);
+    // Of what was deleted a restart may know nothing.
+    let known = tell(
+        model
+            .batches
+            .iter()
+            .filter(|batch| batch.end() > model.start),
+    );
+    let (low, high) = (all.last_stable(model), known.last_stable(model));
+    assert!(
+        (low..=high.max(low)).contains(&stable),
+        "{stable} is not in {low}..={high}"
+    );
+    if model.start == 0 {
+        assert_eq!(producers_of(log), all.producers);
+    }
+    let stops = [0, 1, 2, 3, 4, 5].map(|n| model.start + (stable - model.start).max(0) * n / 5);
+    for from in stops {
+        for to in stops.iter().copied().filter(|to| *to >= from) {
+            let found = aborted_in(log, from, to);
+            if model.start == 0 {
+                let wanted: Vec<Txn> = all
+                    .aborted
+                    .iter()
+                    .copied()
+                    .filter(|txn| txn.2 >= from && txn.1 < to)
+                    .collect();
+                assert_eq!(found, wanted, "{from}..{to}");
+            }
+            check_committed(model, &found, (from, to), &all.aborted);
+        }
+    }
+}
+
+/// A consumer that goes by what it is told of aborted transactions keeps what was committed.
+fn check_committed(model: &Model, told: &[Txn], (from, to): (i64, i64), aborted: &[Txn]) {
+    let mut told: Vec<Txn> = told.to_vec();
+    told.sort_by_key(|txn| std::cmp::Reverse(txn.1));
+    let mut aborting: Vec<i64> = Vec::new();
+    for batch in &model.batches {
+        if batch.end() <= from || batch.end() > to {
+            continue;
+        }
+        while let Some(txn) = told.pop_if(|txn| txn.1 < batch.end()) {
+            aborting.push(txn.0);
+        }
+        let Some(id) = batch.producer else {
+            continue;
+        };
+        if batch.marker == Some(false) {
+            aborting.retain(|other| *other != id);
+        }
+        if batch.marker.is_none() && batch.transactional {
+            let was_aborted = aborted
+                .iter()
+                .any(|txn| txn.0 == id && (txn.1..txn.2).contains(&batch.base));
+            assert_eq!(aborting.contains(&id), was_aborted, "{batch:?}");
+        }
+    }
+}
+
 /// The index files of segments that are no longer active point at batches.
 fn check_index_files(storage: &dyn Storage, log: &PartitionLog) {
     for segment in log.segments.iter().rev().skip(1) {
@@ -413,6 +711,26 @@ proptest! {
             life.check();
         }
     }
+
+    #[test]
+    fn a_follower_knows_the_transactions_of_its_leader(actions in vec(action(), 1..40)) {
+        let mut life = Life::new(Arc::new(MemStorage::default()));
+        for action in actions.iter().filter(survives_model) {
+            life.act(action);
+        }
+        let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+        let mut follower = log(&storage, small());
+        while follower.log_end_offset() < life.log.log_end_offset() {
+            let from = follower.log_end_offset().0;
+            let bytes = read_bytes(&life.log, from, 1000, life.model.end, true);
+            let epoch = LeaderEpoch(life.model.epoch);
+            follower.append_as_follower(&bytes, epoch, TimestampMs(1000)).unwrap();
+        }
+        life.log = follower;
+        life.high_watermark(life.model.high_watermark);
+        check_transactions(&life.log, &life.model);
+        assert_eq!(producers_of(&life.log), tell(&life.model.batches).producers);
+    }
 }
 
 proptest! {
@@ -440,8 +758,7 @@ proptest! {
             for steps in before.0..=after.0 {
                 for luck in [Luck::Nothing, Luck::Everything, Luck::Seed(seed ^ steps as u64 | 1)] {
                     let left: Arc<dyn Storage> = Arc::new(disk.after_crash(steps, luck));
-                    let flushed = before.1.flushed.min(after.1.flushed).min(after.1.end);
-                    recover_and_check(&left, dir, flushed, [&before.1, &after.1]);
+                    recover_and_check(&left, dir, [&before.1, &after.1]);
                 }
             }
         }
@@ -456,11 +773,20 @@ fn survives_model(action: &&Action) -> bool {
     )
 }
 
-fn recover_and_check(storage: &Arc<dyn Storage>, dir: &Path, flushed: i64, models: [&Model; 2]) {
-    let opened = open_log(small(), false, flushed);
+fn replay_journal(storage: &Arc<dyn Storage>, log: &mut PartitionLog) {
+    let contents = journal_replay::read(&**storage, Path::new("/data")).unwrap();
+    contents.replay(log).unwrap();
+}
+
+fn recover_and_check(storage: &Arc<dyn Storage>, dir: &Path, models: [&Model; 2]) {
+    let [before, after] = models;
+    let durable = before.durable.min(after.durable).min(after.end);
+    let recovery_point = before.recovery_point.min(after.recovery_point);
+    let opened = open_log(small(), false, recovery_point.min(after.end));
     let mut log = open(Arc::clone(storage), dir, opened.clone(), &|_| {}).unwrap();
+    replay_journal(storage, &mut log);
     let end = log.log_end_offset().0;
-    assert!(end >= flushed, "{end} of {flushed} flushed");
+    assert!(end >= durable, "{end} of {durable} durable");
     let found = all_batches(&log, 0);
     let is_beginning = models.iter().any(|model| {
         let all: Vec<_> = model
@@ -480,28 +806,64 @@ fn recover_and_check(storage: &Arc<dyn Storage>, dir: &Path, flushed: i64, model
         }
     }
     assert_eq!(epochs, wanted);
+    let beginning = |model: &Model| {
+        let mut beginning = model.clone();
+        beginning.batches.truncate(found.len());
+        (beginning.end, beginning.high_watermark) = (end, end);
+        beginning
+    };
+    let as_found = |model: &Model| {
+        let all = model.batches.iter();
+        all.map(|batch| (batch.base, batch.epoch, batch.records as i32))
+            .collect::<Vec<_>>()
+            == found
+    };
+    // Two ways on from one log may only differ in what the batches hold.
+    let told: Vec<Told> = models
+        .map(beginning)
+        .iter()
+        .filter(|model| as_found(model))
+        .map(|model| tell(&model.batches))
+        .collect();
+    let check_told = |log: &mut PartitionLog| {
+        log.on_high_watermark_updated(Offset(end));
+        let agrees = told.iter().any(|told| {
+            let open = told.open.values().min().copied();
+            producers_of(log) == told.producers
+                && log.first_unstable_offset().map(|offset| offset.0) == open
+                && aborted_in(log, 0, open.unwrap_or(end))
+                    == told
+                        .aborted
+                        .iter()
+                        .copied()
+                        .filter(|txn| open.is_none_or(|open| txn.1 < open))
+                        .collect::<Vec<_>>()
+        });
+        assert!(agrees, "{told:?}, but {:?}", log.producers());
+    };
+    check_told(&mut log);
     let producers = log.producers().clone();
     let size = log.size_bytes();
 
     // A second recovery changes nothing, and neither does a clean shutdown.
-    let again = open(Arc::clone(storage), dir, opened, &|_| {}).unwrap();
+    let mut again = open(Arc::clone(storage), dir, opened, &|_| {}).unwrap();
+    replay_journal(storage, &mut again);
+    check_told(&mut again);
     assert_eq!((again.log_end_offset().0, again.size_bytes()), (end, size));
     assert_eq!(all_batches(&again, 0), found);
     assert_eq!(again.epochs.entries(), epochs);
     assert_eq!(same_last_batches(&again), same_last_batches_of(&producers));
 
-    if let Some(work) = log.begin_flush().unwrap() {
-        work.run().unwrap();
-        log.finish_flush(Offset(end));
-    }
+    flush(&mut log);
     log.close_clean().unwrap();
-    let clean = open(
+    let mut clean = open(
         Arc::clone(storage),
         dir,
         open_log(small(), true, end),
         &|_| {},
     )
     .unwrap();
+    check_told(&mut clean);
     assert_eq!((clean.log_end_offset().0, clean.size_bytes()), (end, size));
     assert_eq!(same_last_batches(&clean), same_last_batches_of(&producers));
 }

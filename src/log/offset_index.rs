@@ -1,17 +1,13 @@
 //! `.index`: where in a segment an offset is to be looked for.
 //!
 //! Kafka's format: entries of eight bytes, the offset relative to the segment's base and the position of a
-//! batch in the log file, both ascending. Sparse: one entry every `index.interval.bytes`. A tail of zeroes (a
-//! file that Kafka preallocated) is not part of it.
-//!
-//! The active segment's entries are in memory and reach the file when the log is flushed or rolled: after a
-//! crash they are rebuilt from the log, so nothing hangs on them. An old segment's stay in the file and
-//! are searched there.
+//! batch in the log file, both ascending. Sparse: one entry every `index.interval.bytes`. How it is kept and
+//! written is `index_file`'s.
 
-use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::io;
 
-use super::storage::{File, read_exact_at};
+use super::index_file::{IndexEntry, IndexFile, last_in_file};
+use super::storage::File;
 
 pub(super) const ENTRY_BYTES: u64 = 8;
 
@@ -22,167 +18,75 @@ pub(super) struct OffsetEntry {
     pub(super) position: u32,
 }
 
-impl OffsetEntry {
-    fn from_bytes(bytes: [u8; 8]) -> Self {
-        let [a, b, c, d, e, f, g, h] = bytes;
+impl IndexEntry for OffsetEntry {
+    const BYTES: u64 = ENTRY_BYTES;
+    const NAME: &'static str = "offset index";
+
+    fn from_bytes(mut bytes: &[u8]) -> Self {
+        use bytes::Buf;
         Self {
-            relative_offset: u32::from_be_bytes([a, b, c, d]),
-            position: u32::from_be_bytes([e, f, g, h]),
+            relative_offset: bytes.get_u32(),
+            position: bytes.get_u32(),
         }
     }
 
-    fn to_bytes(self) -> [u8; 8] {
-        let [a, b, c, d] = self.relative_offset.to_be_bytes();
-        let [e, f, g, h] = self.position.to_be_bytes();
-        [a, b, c, d, e, f, g, h]
+    fn put_bytes(&self, into: &mut Vec<u8>) {
+        into.extend(self.relative_offset.to_be_bytes());
+        into.extend(self.position.to_be_bytes());
+    }
+
+    fn relative_offset(&self) -> u32 {
+        self.relative_offset
+    }
+
+    fn may_follow(&self, last: &Self) -> bool {
+        self.relative_offset > last.relative_offset && self.position > last.position
+    }
+
+    fn is_news_after(&self, last: &Self) -> bool {
+        self.may_follow(last)
     }
 }
 
-/// The entries of the active segment.
-#[derive(Debug, Default)]
-pub(super) struct OffsetIndex {
-    entries: Vec<OffsetEntry>,
-    /// Entries that are in the file already.
-    written: usize,
-}
+pub(super) type OffsetIndex = IndexFile<OffsetEntry>;
 
 impl OffsetIndex {
-    /// Reads a file whole; fails on entries that do not ascend, as a file that was torn has.
-    pub(super) fn load(file: &dyn File) -> io::Result<Self> {
-        let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len - len % ENTRY_BYTES as usize];
-        read_exact_at(file, &mut bytes, 0)?;
-        let mut entries: Vec<OffsetEntry> = Vec::with_capacity(bytes.len() / 8);
-        let (chunks, _) = bytes.as_chunks::<8>();
-        for chunk in chunks {
-            let entry = OffsetEntry::from_bytes(*chunk);
-            match entries.last() {
-                _ if *chunk == [0; 8] => break,
-                Some(last)
-                    if entry.relative_offset <= last.relative_offset
-                        || entry.position <= last.position =>
-                {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "the offset index does not ascend",
-                    ));
-                }
-                _ => entries.push(entry),
-            }
-        }
-        Ok(Self {
-            written: entries.len(),
-            entries,
-        })
-    }
-
-    pub(super) fn push(&mut self, entry: OffsetEntry) {
-        let ascends = self.entries.last().is_none_or(|last| {
-            last.relative_offset < entry.relative_offset && last.position < entry.position
-        });
-        if ascends {
-            self.entries.push(entry);
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(super) fn last(&self) -> Option<OffsetEntry> {
-        self.entries.last().copied()
-    }
-
     /// Where to start looking for an offset: at the last entry that is not beyond it.
     pub(super) fn floor(&self, relative_offset: u32) -> u32 {
-        let after = self
-            .entries
-            .partition_point(|entry| entry.relative_offset <= relative_offset);
-        after
-            .checked_sub(1)
-            .and_then(|at| self.entries.get(at))
+        self.last_where(|entry| entry.relative_offset <= relative_offset)
             .map_or(0, |entry| entry.position)
     }
 
     /// The last entry's position that is not beyond one.
     pub(super) fn floor_position(&self, position: u32) -> Option<u32> {
-        let after = self
-            .entries
-            .partition_point(|entry| entry.position <= position);
-        let at = after.checked_sub(1)?;
-        self.entries.get(at).map(|entry| entry.position)
-    }
-
-    /// Drops entries at or beyond an offset.
-    pub(super) fn truncate(&mut self, relative_offset: u32) {
-        self.entries
-            .retain(|entry| entry.relative_offset < relative_offset);
-        self.written = self.written.min(self.entries.len());
-    }
-
-    /// Brings the file up to date. What it held beyond the entries is cut off.
-    pub(super) fn write(&mut self, file: &dyn File) -> io::Result<()> {
-        let fresh = self.entries.get(self.written..).unwrap_or_default();
-        let bytes: Vec<u8> = fresh.iter().flat_map(|entry| entry.to_bytes()).collect();
-        let from = self.written as u64 * ENTRY_BYTES;
-        if !bytes.is_empty() {
-            file.write_at(&mut [IoSlice::new(&bytes)], from)?;
-        }
-        let len = self.entries.len() as u64 * ENTRY_BYTES;
-        if file.len()? != len {
-            file.truncate(len)?;
-        }
-        self.written = self.entries.len();
-        Ok(())
+        self.last_where(|entry| entry.position <= position)
+            .map(|entry| entry.position)
     }
 }
 
 /// Where to start looking for an offset in an old segment.
-pub(super) fn floor_in_file(file: &Arc<dyn File>, relative_offset: u32) -> io::Result<u32> {
-    let floor = last_in_file(file, |entry| entry.relative_offset <= relative_offset)?;
+pub(super) fn floor_in_file(file: &dyn File, relative_offset: u32) -> io::Result<u32> {
+    let floor = last_in_file(file, |entry: &OffsetEntry| {
+        entry.relative_offset <= relative_offset
+    })?;
     Ok(floor.map_or(0, |entry| entry.position))
 }
 
 /// The last entry's position in an old segment that is not beyond one.
-pub(super) fn floor_position_in_file(
-    file: &Arc<dyn File>,
-    position: u32,
-) -> io::Result<Option<u32>> {
-    let floor = last_in_file(file, |entry| entry.position <= position)?;
+pub(super) fn floor_position_in_file(file: &dyn File, position: u32) -> io::Result<Option<u32>> {
+    let floor = last_in_file(file, |entry: &OffsetEntry| entry.position <= position)?;
     Ok(floor.map(|entry| entry.position))
-}
-
-/// The last entry of which something is true that is true of all before it. The file is searched, not read whole.
-fn last_in_file(
-    file: &Arc<dyn File>,
-    holds: impl Fn(&OffsetEntry) -> bool,
-) -> io::Result<Option<OffsetEntry>> {
-    let (mut low, mut high) = (0, file.len()? / ENTRY_BYTES);
-    let mut floor = None;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let mut bytes = [0; 8];
-        read_exact_at(&**file, &mut bytes, middle * ENTRY_BYTES)?;
-        let entry = OffsetEntry::from_bytes(bytes);
-        // Zeroes behind the first entry are a preallocated tail.
-        let beyond = (middle > 0 && bytes == [0; 8]) || !holds(&entry);
-        if beyond {
-            high = middle;
-        } else {
-            floor = Some(entry);
-            low = middle + 1;
-        }
-    }
-    Ok(floor)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use crate::log::memory::MemStorage;
-    use crate::log::storage::{OpenMode, Storage};
+    use crate::log::storage::{OpenMode, Storage, read_exact_at};
 
     fn file(bytes: &[u8]) -> Arc<dyn File> {
         let storage = MemStorage::default();
@@ -225,7 +129,7 @@ mod tests {
         written.write(&*file).unwrap();
         assert_eq!(contents(&*file), KAFKAS);
         let loaded = OffsetIndex::load(&*file).unwrap();
-        assert_eq!(loaded.entries, written.entries);
+        assert_eq!(loaded.entries(), written.entries());
     }
 
     #[test]
@@ -246,13 +150,13 @@ mod tests {
             ] {
                 assert_eq!(loaded.floor(offset), position);
                 assert_eq!(
-                    floor_in_file(&file, offset).unwrap(),
+                    floor_in_file(&*file, offset).unwrap(),
                     position,
                     "{offset}, {tail}"
                 );
             }
         }
-        assert_eq!(floor_in_file(&file(&[]), 7).unwrap(), 0);
+        assert_eq!(floor_in_file(&*file(&[]), 7).unwrap(), 0);
     }
 
     #[test]
@@ -277,7 +181,7 @@ mod tests {
         index.push(entry(21, 210));
         index.write(&*file).unwrap();
         let loaded = OffsetIndex::load(&*file).unwrap();
-        assert_eq!(loaded.entries, [entry(10, 100), entry(21, 210)]);
+        assert_eq!(loaded.entries(), [entry(10, 100), entry(21, 210)]);
         assert_eq!(file.len().unwrap(), 16);
         assert_eq!(loaded.floor_position(209), Some(100));
         assert_eq!(loaded.floor_position(99), None);

@@ -1,8 +1,8 @@
 //! One partition's log: segments, epochs, producers, and the offsets that bound them.
 //!
-//! Owned by its partition, under that partition's lock. Invariants: log_start ≤ log_end; flushed ≤ log_end; the
+//! Owned by its partition, under that partition's lock. Invariants: log_start ≤ log_end; flushed ≤ durable ≤ log_end; the
 //! segments follow each other without overlap, the last one is active; a failed write changes nothing
-//! that is seen. Knows nothing of high watermarks: the caller bounds what is read.
+//! that is seen. It is told of the high watermark and keeps nothing of it: the caller bounds what is read.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint;
-use super::flush::FlushesInFlight;
+use super::cleaner::Cleaning;
+use super::flush::{FlushPoint, FlushesInFlight};
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::log_config::LogConfig;
-use super::log_segment::{LogSegment, file_name};
+use super::log_segment::LogSegment;
 use super::offset_index;
-use super::producer_snapshot;
+use super::producer_recovery::{snapshot_path, write_snapshot};
 use super::producer_state_manager::ProducerStateManager;
+use super::segment_reader::NotCached;
 use super::storage::{File, OpenMode, Storage};
 use super::time_index;
 use crate::protocol::record_batch::BatchHeader;
@@ -43,6 +45,9 @@ pub struct FetchedSlice {
     pub first_offset: Offset,
     /// Behind the last batch in it; `None` where that is not known without reading on.
     pub next_offset: Option<Offset>,
+    /// It begins with one of the last few batches appended since the log was opened: in memory, unless
+    /// that is long ago.
+    pub is_recent: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,9 @@ pub enum ReadError {
     },
     #[error("the disk: {0}")]
     Io(#[from] io::Error),
+    /// Only where it was not to be waited for.
+    #[error(transparent)]
+    NotCached(NotCached),
 }
 
 /// A record found by its time.
@@ -82,6 +90,8 @@ pub(super) struct LogParts {
     pub(super) flushed: Offset,
     /// The newest producer snapshot.
     pub(super) snapshot_offset: Option<Offset>,
+    /// Not even the directory exists yet.
+    pub(super) unmade: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +108,15 @@ pub struct PartitionLog {
     pub(super) producers: ProducerStateManager,
     pub(super) log_start: Offset,
     pub(super) log_end: Offset,
+    /// The recovery point: everything below is in the files on disk.
     pub(super) flushed: Offset,
+    /// Everything below is on disk, in the files or in the journal.
+    pub(super) durable: Offset,
+    /// Where `durable` is, once a flush of the files has seen it: until then not even the log's own name may be
+    /// on disk.
+    pub(super) durable_mark: Option<FlushPoint>,
+    /// Not even the directory exists yet: see `ensure_made`.
+    unmade: bool,
     /// The epochs in memory are ahead of their file.
     pub(super) epochs_dirty: bool,
     /// Names were made in the directory since it was synced.
@@ -111,6 +129,7 @@ pub struct PartitionLog {
     /// Written beside the log and not synced: the next flush does it.
     pub(super) unsynced: Vec<Arc<dyn File>>,
     pub(super) flushes: FlushesInFlight,
+    pub(super) cleaning: Cleaning,
 }
 
 impl PartitionLog {
@@ -130,6 +149,9 @@ impl PartitionLog {
             log_start: parts.log_start,
             log_end: parts.log_end,
             flushed: parts.flushed,
+            durable: parts.flushed,
+            durable_mark: None,
+            unmade: parts.unmade,
             epochs_dirty: false,
             names_dirty: true,
             metadata_dirty: true,
@@ -137,6 +159,7 @@ impl PartitionLog {
             snapshot_offset: parts.snapshot_offset,
             unsynced: Vec::new(),
             flushes: FlushesInFlight::default(),
+            cleaning: Cleaning::default(),
         }
     }
 
@@ -167,7 +190,12 @@ impl PartitionLog {
     }
 
     /// Everything below is on disk.
-    pub fn flushed_offset(&self) -> Offset {
+    pub fn durable_offset(&self) -> Offset {
+        self.durable
+    }
+
+    /// Everything below is on disk in the log's own files: a recovery reads on from here.
+    pub fn recovery_point(&self) -> Offset {
         self.flushed
     }
 
@@ -187,12 +215,44 @@ impl PartitionLog {
         self.producers.expire(silent_since);
     }
 
+    /// Transactions that ended below are decided for good.
+    pub fn on_high_watermark_updated(&mut self, high_watermark: Offset) {
+        self.producers.decided_below(high_watermark);
+    }
+
+    /// Where the first transaction begins that is not decided for good.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let unstable = self.producers.first_unstable_offset()?;
+        Some(unstable.max(self.log_start))
+    }
+
     pub fn config(&self) -> &LogConfig {
         &self.config
     }
 
     pub fn set_config(&mut self, config: LogConfig) {
+        if !config.cleanup_policy.compact {
+            self.cleaning.abort();
+        }
         self.config = config;
+    }
+
+    /// Makes the directory of a new log, and says in it whose it is. Whatever makes or lists files calls it first.
+    pub fn ensure_made(&mut self) -> io::Result<()> {
+        if !self.unmade {
+            return Ok(());
+        }
+        self.storage.create_dir_all(&self.dir)?;
+        let path = self.dir.join(checkpoint::PARTITION_METADATA);
+        let metadata = self.storage.open(&path, OpenMode::Create)?;
+        let text = checkpoint::partition_metadata(self.topic_id);
+        metadata.write_at(&mut [IoSlice::new(text.as_bytes())], 0)?;
+        self.unmade = false;
+        Ok(())
+    }
+
+    pub fn is_made(&self) -> bool {
+        !self.unmade
     }
 
     /// This node leads from here on, under a new epoch.
@@ -210,6 +270,10 @@ impl PartitionLog {
 
     pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.epochs.epoch_of(offset)
+    }
+
+    pub fn leader_epochs(&self) -> &LeaderEpochCache {
+        &self.epochs
     }
 
     pub(super) fn active(&self) -> io::Result<&LogSegment> {
@@ -233,7 +297,10 @@ impl PartitionLog {
         last_offset: Offset,
         now: TimestampMs,
     ) -> io::Result<bool> {
-        let lifetime = self.config.segment_ms.saturating_sub(self.jitter_ms());
+        let lifetime = self
+            .config
+            .max_segment_ms()
+            .saturating_sub(self.jitter_ms());
         let (segment_bytes, index_bytes) = (
             u64::from(self.config.segment_bytes),
             u64::from(self.config.segment_index_bytes),
@@ -268,21 +335,32 @@ impl PartitionLog {
         (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64) >> 1).rem_euclid(limit)
     }
 
-    /// The active segment ends here, a new one begins at the log's end.
+    /// The active segment ends here, a new one begins at the log's end. A failure (a full disk) changes nothing
+    /// that is seen, and the next try begins anew.
     pub fn roll(&mut self) -> io::Result<()> {
+        self.ensure_made()?;
         let storage = Arc::clone(&self.storage);
         let base_offset = self.log_end;
+        let reserved = self.config.preallocate;
         let active = self.active_mut()?;
         if active.base_offset() == base_offset {
             return Ok(());
         }
-        let files = active.retire(&*storage)?;
-        self.retired_bytes += u64::from(self.active()?.size());
-        self.unsynced.extend(files);
+        if reserved {
+            active.release_reserve(&*storage)?;
+        }
+        active.write_indexes(&*storage)?;
         if let Some(snapshot) = self.write_producer_snapshot()? {
             self.unsynced.push(snapshot);
         }
-        self.start_segment(base_offset)
+        self.start_segment(base_offset)?;
+        let at = self.segments.len().saturating_sub(2);
+        if let Some(retired) = self.segments.get_mut(at) {
+            // They are written: nothing is left that could fail for want of room.
+            self.unsynced.extend(retired.retire(&*storage)?);
+            self.retired_bytes += u64::from(retired.size());
+        }
+        Ok(())
     }
 
     /// An empty segment becomes the active one.
@@ -303,11 +381,8 @@ impl PartitionLog {
         if self.snapshot_offset == Some(self.log_end) {
             return Ok(None);
         }
-        let path = self.dir.join(file_name(self.log_end, ".snapshot"));
-        let file = self.storage.open(&path, OpenMode::Create)?;
-        let bytes = producer_snapshot::encode(&self.producers);
-        file.truncate(0)?;
-        file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
+        let path = snapshot_path(&self.dir, self.log_end);
+        let file = write_snapshot(&*self.storage, &path, &self.producers)?;
         self.snapshot_offset = Some(self.log_end);
         Ok(Some(file))
     }
@@ -329,24 +404,29 @@ impl PartitionLog {
         if self.flushed < self.log_end {
             return Err(io::Error::other("a log is closed that is not flushed"));
         }
+        if self.unmade {
+            return Ok(());
+        }
         self.write_epochs()?;
         if self.snapshot_offset == Some(self.log_end) || self.log_end == Offset::ZERO {
             // The files are up to date.
             return Ok(());
         }
         let storage = Arc::clone(&self.storage);
+        if self.config.preallocate {
+            self.active()?.release_reserve(&*storage)?;
+        }
         self.active_mut()?.write_indexes(&*storage)?;
         self.write_producer_snapshot()?;
         self.unsynced.clear();
         Ok(())
     }
 
-    /// Closes the files of segments that were not used since the last call: a node may hold far more logs than
-    /// it may have open files.
-    pub fn close_idle_files(&mut self) {
-        for segment in &self.segments {
-            segment.close_idle_file();
-        }
+    #[cfg(test)]
+    pub(super) fn close_transaction_indexes(&self) {
+        self.segments
+            .iter()
+            .for_each(LogSegment::close_transaction_index);
     }
 
     #[cfg(test)]
@@ -357,6 +437,7 @@ impl PartitionLog {
     /// The directory was renamed.
     pub(super) fn moved_to(&mut self, dir: PathBuf) {
         self.dir = dir.into();
+        self.cleaning.abort();
         for segment in &mut self.segments {
             segment.moved_to(Arc::clone(&self.dir));
         }

@@ -3,6 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::error::ErrorCode;
 use crate::log::memory::MemStorage;
+use crate::log::recovery::bytes_to_read;
+use crate::log::storage::OpenMode;
 use crate::log::test_log::*;
 use crate::log::{AppendOrigin, OpenLog, open};
 use crate::protocol::compression::Compression;
@@ -469,12 +471,12 @@ fn a_flush_of_what_was_cut_meanwhile_does_not_count() {
     }
     work.run().unwrap();
     log.finish_flush(up_to);
-    assert_eq!(log.flushed_offset(), Offset(5));
+    assert_eq!(log.recovery_point(), Offset(5));
     let work = log.begin_flush().unwrap().unwrap();
     let up_to = work.up_to;
     work.run().unwrap();
     log.finish_flush(up_to);
-    assert_eq!(log.flushed_offset(), Offset(10));
+    assert_eq!(log.recovery_point(), Offset(10));
     assert!(log.begin_flush().unwrap().is_none());
 }
 
@@ -551,18 +553,6 @@ fn an_idle_clean_log_is_closed_without_a_write() {
 }
 
 #[test]
-fn idle_files_are_closed_and_opened_again() {
-    let storage = memory();
-    let mut log = log(&storage, config());
-    append(&mut log, &batch(0, 1, 1));
-    log.close_idle_files();
-    log.close_idle_files();
-    assert!(log.segments.iter().all(|segment| !segment.is_open()));
-    assert_eq!(all_batches(&log, 0).len(), 1);
-    assert!(log.segments[0].is_open());
-}
-
-#[test]
 fn what_was_not_flushed_is_not_closed_as_clean() {
     let storage = memory();
     let mut log = log(&storage, config());
@@ -633,4 +623,27 @@ fn a_slice_says_where_the_next_one_begins() {
         }
         assert_eq!(at, end);
     }
+}
+
+#[test]
+fn a_recovery_doubts_only_what_lies_beyond_the_recovery_point() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let mut first = log(&storage, config());
+    for _ in 0..3 {
+        append(&mut first, &batch(1, 1, 100));
+    }
+    let path = Path::new(DIR).join("00000000000000000000.log");
+    let file = storage.open(&path, OpenMode::Write).unwrap();
+    // In the value of the second batch.
+    let at = first.size_bytes() / 3 + 100;
+    file.write_at(&mut [IoSlice::new(b"?")], at).unwrap();
+    for (recovery_point, end) in [(3, 3), (2, 3), (1, 1)] {
+        let opened = open_log(config(), false, recovery_point);
+        let bytes = bytes_to_read(&*storage, Path::new(DIR), &opened).unwrap();
+        assert_eq!(bytes, first.size_bytes());
+        let log = open(Arc::clone(&storage), Path::new(DIR), opened, &|_| {}).unwrap();
+        assert_eq!(log.log_end_offset(), Offset(end), "from {recovery_point}");
+    }
+    let clean = open_log(config(), true, 1);
+    assert_eq!(bytes_to_read(&*storage, Path::new(DIR), &clean).unwrap(), 0);
 }

@@ -1,17 +1,29 @@
-//! What a partition knows of its idempotent producers: their epoch and their last five batches (KIP-98).
+//! What a partition knows of its producers: their epoch, their last five batches (KIP-98), and the transactions
+//! that are open or whose end is not replicated yet.
 //!
 //! Owned by the partition's log. A batch is checked before it is written and recorded after, so that a
-//! failed write changes nothing. Rebuilt from a snapshot and the batches after it.
-//! Behaviour is Apache Kafka 4.4.0's `ProducerAppendInfo`: an unknown producer may start at any sequence
-//! (KIP-360), a new epoch starts at 0. Transactions are not looked at yet.
+//! failed write changes nothing. Rebuilt from a snapshot and the batches after it. What a leader has accepted
+//! is recorded as it is: only an append of this node's own is checked.
+//! Behaviour is Apache Kafka 4.4.0's `ProducerStateManager` and `ProducerAppendInfo`: an unknown producer may
+//! start at any sequence (KIP-360), a new epoch starts at 0. Whether a transaction was added at its coordinator
+//! (KIP-890's verification) is not asked here yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::append::AppendOrigin;
+use super::transaction_index::AbortedTxn;
+use crate::protocol::end_txn_marker::EndTxnMarker;
 use crate::protocol::record_batch::{BatchHeader, increment_sequence};
 use crate::types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 /// How many batches of each producer are remembered: as many as it may have in flight.
 const BATCHES_KEPT: usize = 5;
+
+/// Before a transaction that should have been ended counts as late.
+const LATE_TRANSACTION_BUFFER_MS: i64 = 5 * 60 * 1000;
+
+/// From this transaction version on every transaction has an epoch of its own (KIP-890).
+const EPOCH_BUMPED_SINCE: i16 = 2;
 
 /// One batch that a producer wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +49,15 @@ pub struct ProducerEntry {
     pub epoch: ProducerEpoch,
     pub batches: VecDeque<BatchMetadata>,
     pub last_timestamp: TimestampMs,
+    /// Of the last marker; -1 before the first.
     pub coordinator_epoch: i32,
     pub current_txn_first_offset: Option<Offset>,
 }
 
 /// Why a producer's batch may not be appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SequenceError {
-    #[error(
-        "epoch of producer {producer} is {epoch}, which is smaller than the last seen epoch {seen}"
-    )]
+pub enum ProducerStateError {
+    #[error("epoch of producer {producer} is {epoch}, and the last seen epoch is {seen}")]
     StaleEpoch {
         producer: ProducerId,
         epoch: ProducerEpoch,
@@ -60,6 +71,16 @@ pub enum SequenceError {
         incoming: i32,
         current: i32,
     },
+    #[error("producer {producer} has a transaction open and sends a batch that is not part of it")]
+    NotTransactional { producer: ProducerId },
+    #[error(
+        "invalid coordinator epoch for producer {producer}: {epoch} (zombie), {seen} (current)"
+    )]
+    CoordinatorFenced {
+        producer: ProducerId,
+        epoch: i32,
+        seen: i32,
+    },
 }
 
 /// What a check found.
@@ -70,17 +91,37 @@ pub enum Checked {
     Duplicate(BatchMetadata),
 }
 
+/// A batch that is in the log, or is about to be.
+#[derive(Debug, Clone, Copy)]
+pub struct ProducerBatch<'a> {
+    pub header: &'a BatchHeader,
+    /// Where it lies, whatever the header says.
+    pub base_offset: Offset,
+    pub last_offset: Offset,
+    pub marker: Option<EndTxnMarker>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProducerStateManager {
     producers: HashMap<ProducerId, ProducerEntry>,
+    /// Open transactions by their first offset.
+    ongoing: BTreeMap<Offset, ProducerId>,
+    /// Transactions whose marker may not be below the high watermark: from the first offset to the marker's.
+    unreplicated: BTreeMap<Offset, Offset>,
 }
 
 impl ProducerStateManager {
     pub(super) fn from_entries(
         entries: impl IntoIterator<Item = (ProducerId, ProducerEntry)>,
     ) -> Self {
+        let producers: HashMap<_, _> = entries.into_iter().collect();
         Self {
-            producers: entries.into_iter().collect(),
+            ongoing: producers
+                .iter()
+                .filter_map(|(id, entry)| Some((entry.current_txn_first_offset?, *id)))
+                .collect(),
+            producers,
+            unreplicated: BTreeMap::new(),
         }
     }
 
@@ -99,179 +140,204 @@ impl ProducerStateManager {
         entries
     }
 
-    /// Whether a client's batch may be appended.
-    pub fn check(&self, batch: &BatchHeader) -> Result<Checked, SequenceError> {
-        let Some(entry) = self.producers.get(&batch.producer_id) else {
-            return Ok(Checked::Fresh);
-        };
-        if batch.producer_epoch < entry.epoch {
-            return Err(SequenceError::StaleEpoch {
-                producer: batch.producer_id,
-                epoch: batch.producer_epoch,
-                seen: entry.epoch,
-            });
-        }
-        let out_of_order = |current| SequenceError::OutOfOrder {
-            producer: batch.producer_id,
-            incoming: batch.base_sequence,
-            current,
-        };
-        if batch.producer_epoch > entry.epoch {
-            return if batch.base_sequence == 0 {
-                Ok(Checked::Fresh)
-            } else {
-                Err(out_of_order(-1))
-            };
-        }
-        let duplicate = entry.batches.iter().find(|known| {
-            known.first_sequence() == batch.base_sequence
-                && known.last_sequence == batch.last_sequence()
-        });
-        if let Some(known) = duplicate {
-            return Ok(Checked::Duplicate(*known));
-        }
-        match entry.batches.back() {
-            // Known only by its epoch, as a transaction marker leaves it.
-            None if batch.base_sequence == 0 => Ok(Checked::Fresh),
-            None => Err(out_of_order(-1)),
-            Some(last) if batch.base_sequence == increment_sequence(last.last_sequence, 1) => {
-                Ok(Checked::Fresh)
-            }
-            Some(last) => Err(out_of_order(last.last_sequence)),
+    /// Where the first transaction begins that is not decided, or whose decision may still be lost.
+    pub fn first_unstable_offset(&self) -> Option<Offset> {
+        let open = self.ongoing.keys().next();
+        let unreplicated = self.unreplicated.keys().next();
+        open.into_iter().chain(unreplicated).min().copied()
+    }
+
+    /// Where the first open transaction begins: the cleaner goes no further.
+    pub fn first_undecided_offset(&self) -> Option<Offset> {
+        self.ongoing.keys().next().copied()
+    }
+
+    /// Whether the oldest open transaction should have been ended long ago (Kafka's `hasLateTransaction`): its producer
+    /// has written nothing for longer than a transaction may take.
+    pub fn has_late_transaction(&self, now: TimestampMs, max_timeout_ms: i64) -> bool {
+        let oldest = self.ongoing.first_key_value();
+        let producer = oldest.and_then(|(_, producer)| self.producers.get(producer));
+        producer.is_some_and(|entry| {
+            let last = entry.last_timestamp.0;
+            last > 0 && now.0.saturating_sub(last) > max_timeout_ms + LATE_TRANSACTION_BUFFER_MS
+        })
+    }
+
+    /// What ends below an offset that is replicated, or cut off at the log's start, is decided for good.
+    pub(super) fn decided_below(&mut self, offset: Offset) {
+        if !self.unreplicated.is_empty() {
+            self.unreplicated.retain(|_, marker| *marker >= offset);
         }
     }
 
+    /// Whether a batch of this node's own may be appended.
+    pub fn check(
+        &self,
+        batch: &BatchHeader,
+        marker: Option<EndTxnMarker>,
+        origin: AppendOrigin,
+    ) -> Result<Checked, ProducerStateError> {
+        let Some(entry) = self.producers.get(&batch.producer_id) else {
+            return Ok(Checked::Fresh);
+        };
+        if let Some(marker) = marker {
+            return entry.check_marker(batch, marker, origin);
+        }
+        entry.check_epoch(batch)?;
+        if origin == AppendOrigin::Client {
+            if let Some(known) = entry.duplicate_of(batch) {
+                return Ok(Checked::Duplicate(known));
+            }
+            // A transaction that begins with this batch is verified here, once producers say which they
+            // have added.
+            entry.check_sequence(batch)?;
+        }
+        if entry.current_txn_first_offset.is_some() && !batch.is_transactional() {
+            return Err(ProducerStateError::NotTransactional {
+                producer: batch.producer_id,
+            });
+        }
+        Ok(Checked::Fresh)
+    }
+
+    /// The transaction that a batch would abort.
+    pub(super) fn aborted_by(&self, batch: &ProducerBatch<'_>) -> Option<AbortedTxn> {
+        batch.marker.filter(|marker| !marker.committed)?;
+        let producer_id = batch.header.producer_id;
+        let first_offset = self.producers.get(&producer_id)?.current_txn_first_offset?;
+        let next_open = self.ongoing.iter().find(|(_, id)| **id != producer_id);
+        Some(AbortedTxn {
+            producer_id,
+            first_offset,
+            last_offset: batch.base_offset,
+            last_stable_offset: next_open.map_or(batch.base_offset.plus(1), |(first, _)| *first),
+        })
+    }
+
     /// Records a batch that is in the log.
-    pub fn update(&mut self, batch: &BatchHeader, last_offset: Offset) {
-        if !batch.has_producer_id() {
+    pub fn update(&mut self, batch: &ProducerBatch<'_>) {
+        let header = batch.header;
+        // A control batch without a record says nothing.
+        if !header.has_producer_id() || (header.is_control() && batch.marker.is_none()) {
             return;
         }
         let entry = self
             .producers
-            .entry(batch.producer_id)
+            .entry(header.producer_id)
             .or_insert_with(|| ProducerEntry {
-                epoch: batch.producer_epoch,
+                epoch: header.producer_epoch,
                 batches: VecDeque::new(),
-                last_timestamp: batch.max_timestamp,
+                last_timestamp: header.max_timestamp,
                 coordinator_epoch: -1,
                 current_txn_first_offset: None,
             });
-        if entry.epoch != batch.producer_epoch {
-            entry.epoch = batch.producer_epoch;
+        if entry.epoch != header.producer_epoch {
+            entry.epoch = header.producer_epoch;
             entry.batches.clear();
         }
-        entry.last_timestamp = batch.max_timestamp;
-        if batch.is_control() {
+        entry.last_timestamp = header.max_timestamp;
+        if let Some(marker) = batch.marker {
+            entry.coordinator_epoch = marker.coordinator_epoch;
+            if let Some(first) = entry.current_txn_first_offset.take() {
+                self.ongoing.remove(&first);
+                self.unreplicated.insert(first, batch.base_offset);
+            }
             return;
         }
         if entry.batches.len() == BATCHES_KEPT {
             entry.batches.pop_front();
         }
         entry.batches.push_back(BatchMetadata {
-            last_sequence: batch.last_sequence(),
-            last_offset,
-            offset_delta: batch.last_offset_delta,
-            timestamp: batch.max_timestamp,
+            last_sequence: header.last_sequence(),
+            last_offset: batch.last_offset,
+            offset_delta: header.last_offset_delta,
+            timestamp: header.max_timestamp,
         });
+        if header.is_transactional() && entry.current_txn_first_offset.is_none() {
+            entry.current_txn_first_offset = Some(batch.base_offset);
+            self.ongoing.insert(batch.base_offset, header.producer_id);
+        }
     }
 
-    /// Forgets who has been silent for long.
+    /// Forgets who has been silent for long, but nobody with a transaction open.
     pub fn expire(&mut self, silent_since: TimestampMs) {
-        self.producers
-            .retain(|_, entry| entry.last_timestamp > silent_since);
+        self.producers.retain(|_, entry| {
+            entry.current_txn_first_offset.is_some() || entry.last_timestamp > silent_since
+        });
+    }
+}
+
+impl ProducerEntry {
+    fn check_epoch(&self, batch: &BatchHeader) -> Result<(), ProducerStateError> {
+        if batch.producer_epoch < self.epoch {
+            return Err(self.stale(batch));
+        }
+        Ok(())
+    }
+
+    fn stale(&self, batch: &BatchHeader) -> ProducerStateError {
+        ProducerStateError::StaleEpoch {
+            producer: batch.producer_id,
+            epoch: batch.producer_epoch,
+            seen: self.epoch,
+        }
+    }
+
+    fn duplicate_of(&self, batch: &BatchHeader) -> Option<BatchMetadata> {
+        let same = |known: &&BatchMetadata| {
+            known.first_sequence() == batch.base_sequence
+                && known.last_sequence == batch.last_sequence()
+        };
+        let batches = self.batches.iter().find(same).copied();
+        batches.filter(|_| batch.producer_epoch == self.epoch)
+    }
+
+    fn check_sequence(&self, batch: &BatchHeader) -> Result<(), ProducerStateError> {
+        let last = self.batches.back();
+        let (expected, current) = match last {
+            Some(last) if batch.producer_epoch == self.epoch => (
+                increment_sequence(last.last_sequence, 1),
+                last.last_sequence,
+            ),
+            // A new epoch; or only known by its epoch, as a transaction marker leaves it.
+            _ => (0, -1),
+        };
+        if batch.base_sequence == expected {
+            return Ok(());
+        }
+        Err(ProducerStateError::OutOfOrder {
+            producer: batch.producer_id,
+            incoming: batch.base_sequence,
+            current,
+        })
+    }
+
+    fn check_marker(
+        &self,
+        batch: &BatchHeader,
+        marker: EndTxnMarker,
+        origin: AppendOrigin,
+    ) -> Result<Checked, ProducerStateError> {
+        self.check_epoch(batch)?;
+        let bumped = matches!(origin, AppendOrigin::Marker { transaction_version } if transaction_version >= EPOCH_BUMPED_SINCE);
+        // The transaction's own epoch is one larger than its batches'. The same again is a marker that a
+        // coordinator repeats, or one of a producer whose epochs are used up.
+        let repeated = self.current_txn_first_offset.is_none()
+            || batch.producer_epoch == ProducerEpoch(i16::MAX);
+        if bumped && batch.producer_epoch == self.epoch && !repeated {
+            return Err(self.stale(batch));
+        }
+        if self.coordinator_epoch > marker.coordinator_epoch {
+            return Err(ProducerStateError::CoordinatorFenced {
+                producer: batch.producer_id,
+                epoch: marker.coordinator_epoch,
+                seen: self.coordinator_epoch,
+            });
+        }
+        Ok(Checked::Fresh)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::compression::Compression;
-    use crate::protocol::record_batch::BatchBuilder;
-
-    fn batch(epoch: i16, first_sequence: i32, records: i32) -> BatchHeader {
-        let mut builder = BatchBuilder::new(Offset::ZERO, Compression::None).producer(
-            ProducerId(7),
-            ProducerEpoch(epoch),
-            first_sequence,
-        );
-        for _ in 0..records {
-            builder.append(TimestampMs(1000), None, Some(b"v"), &[]);
-        }
-        BatchHeader::parse(&builder.build()).unwrap()
-    }
-
-    fn append(state: &mut ProducerStateManager, epoch: i16, first: i32, records: i32, end: i64) {
-        let batch = batch(epoch, first, records);
-        assert_eq!(state.check(&batch), Ok(Checked::Fresh), "{epoch} {first}");
-        state.update(&batch, Offset(end));
-    }
-
-    #[test]
-    fn sequences_follow_each_other() {
-        let mut state = ProducerStateManager::default();
-        // An unknown producer may start anywhere.
-        append(&mut state, 0, 5, 3, 2);
-        append(&mut state, 0, 8, 1, 3);
-        let gap = state.check(&batch(0, 10, 1)).unwrap_err();
-        assert!(matches!(
-            gap,
-            SequenceError::OutOfOrder {
-                incoming: 10,
-                current: 8,
-                ..
-            }
-        ));
-        let found = state.check(&batch(0, 5, 3)).unwrap();
-        let Checked::Duplicate(known) = found else {
-            panic!("not a duplicate: {found:?}");
-        };
-        assert_eq!(
-            (known.first_offset(), known.last_offset),
-            (Offset(0), Offset(2))
-        );
-        // The same start with another length is no duplicate.
-        assert!(state.check(&batch(0, 5, 2)).is_err());
-    }
-
-    #[test]
-    fn a_new_epoch_starts_at_zero_and_fences_the_old() {
-        let mut state = ProducerStateManager::default();
-        append(&mut state, 3, 0, 2, 1);
-        assert!(state.check(&batch(4, 2, 1)).is_err());
-        append(&mut state, 4, 0, 1, 2);
-        assert!(matches!(
-            state.check(&batch(3, 2, 1)),
-            Err(SequenceError::StaleEpoch { .. })
-        ));
-        // What the old epoch wrote does not count as a duplicate.
-        assert!(matches!(
-            state.check(&batch(4, 0, 2)),
-            Err(SequenceError::OutOfOrder { .. })
-        ));
-    }
-
-    #[test]
-    fn five_batches_are_remembered_and_sequences_wrap() {
-        let mut state = ProducerStateManager::default();
-        append(&mut state, 0, i32::MAX - 1, 1, 0);
-        append(&mut state, 0, i32::MAX, 1, 1);
-        for n in 0..4 {
-            append(&mut state, 0, n, 1, 2 + i64::from(n));
-        }
-        assert!(state.check(&batch(0, i32::MAX - 1, 1)).is_err());
-        assert!(matches!(
-            state.check(&batch(0, i32::MAX, 1)),
-            Ok(Checked::Duplicate(_))
-        ));
-    }
-
-    #[test]
-    fn silent_producers_are_forgotten() {
-        let mut state = ProducerStateManager::default();
-        append(&mut state, 0, 0, 1, 0);
-        state.expire(TimestampMs(999));
-        assert_eq!(state.len(), 1);
-        state.expire(TimestampMs(1000));
-        assert!(state.is_empty());
-    }
-}
+#[path = "producer_state_manager_tests.rs"]
+mod tests;

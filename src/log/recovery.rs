@@ -1,23 +1,30 @@
 //! Opening a partition's directory: what is in it, and after a crash, how much of it is whole.
 //!
 //! After a clean shutdown only the end of the last segment is looked at. After a crash every batch from the
-//! segment of the recovery point on is checked (its CRC too), the log is cut at the first that is not whole,
-//! later segments go, and the indexes are made anew. What comes back is a beginning of what was appended, with
+//! segment of the recovery point on is looked at: below the recovery point its head only, which is what the indexes
+//! and producers are made anew from; beyond it all of it, with its CRC. The log is cut at the first batch that is not
+//! whole, later segments go. What comes back is a beginning of what was appended, with
 //! everything below the recovery point in it. Opening twice gives the same log.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch_scan::{BatchScan, ScannedBatch};
+use super::append_as_leader::marker_of;
+use super::batch_scan::BatchScan;
 use super::checkpoint;
+use super::cleaner;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::log_config::LogConfig;
-use super::log_segment::{LogSegment, file_name};
+use super::log_segment::LogSegment;
 use super::partition_log::{LogParts, PartitionLog, remove_files};
-use super::producer_snapshot;
+use super::producer_recovery::{
+    adopt_indexes, check_transaction_indexes, invalid, producers_at, record_producer,
+    remove_snapshots_beyond, remove_stray_snapshots, restore_missing_indexes, snapshot_path,
+    snapshots, write_snapshot,
+};
 use super::producer_state_manager::ProducerStateManager;
-use super::storage::{OpenMode, Storage, read_exact_at};
+use super::storage::{DirEntry, Storage};
 use crate::protocol::record_batch::verify_crc;
 use crate::types::{Offset, TopicId, TopicPartition};
 
@@ -51,35 +58,47 @@ pub fn open(
         None
     };
     let was_clean = clean_end.is_some();
-    let mut log_end = match clean_end {
-        Some(end) => end,
+    let (mut log_end, mut producers) = match clean_end {
+        Some(end) => (end, None),
         None => {
             let mut recovery = Recovery {
                 storage: &*storage,
+                dir: &dir,
                 config: &open.config,
                 epochs: &mut epochs,
+                producers: ProducerStateManager::default(),
                 progress,
             };
-            recovery.run(&mut segments, open.recovery_point)?
+            let end = recovery.run(&mut segments, &open)?;
+            (end, Some(recovery.producers))
         }
     };
     if log_end < open.log_start {
         log_end = open.log_start;
         segments = vec![start_over(&*storage, &dir, segments, log_end)?];
+        producers = Some(ProducerStateManager::default());
+        epochs.clear();
     }
     let first = segments.first().map_or(Offset::ZERO, |s| s.base_offset());
     let log_start = open.log_start.max(first).min(log_end);
-    let epochs_changed =
-        epochs.truncate_from_end(log_end) | epochs.truncate_from_start(log_start) | !was_clean;
+    let epochs_changed = epochs.truncate_from_end(log_end)
+        | epochs.truncate_from_start(log_start)
+        | producers.is_some();
     remove_stray_snapshots(&*storage, &dir, &segments)?;
-    let (mut producers, from) = load_producers(&*storage, &dir, log_start, log_end)?;
-    if from < log_end {
-        replay_producers(&*storage, &segments, from, &mut producers)?;
-    }
+    check_transaction_indexes(&*storage, &dir, &mut segments, (log_start, log_end))?;
+    restore_missing_indexes(&*storage, &mut segments, open.config.index_interval_bytes)?;
+    let (producers, snapshot_offset) = match producers {
+        // After a crash the files beside a snapshot are not known to be up to date.
+        Some(producers) => (producers, None),
+        None => {
+            remove_snapshots_beyond(&*storage, &dir, log_end)?;
+            let place = (&*dir, &*segments, log_start);
+            let (producers, snapshot) = producers_at(&*storage, place, log_end)?;
+            (producers, Some(snapshot).filter(|at| *at == log_end))
+        }
+    };
     // A node may hold far more logs than it may have open files.
-    for _ in 0..2 {
-        segments.iter().for_each(LogSegment::close_idle_file);
-    }
+    segments.iter().for_each(LogSegment::close_file);
     let mut log = PartitionLog::new(LogParts {
         storage,
         dir,
@@ -97,11 +116,39 @@ pub fn open(
         } else {
             open.recovery_point.min(log_end)
         },
-        // After a crash the files beside the snapshot are not known to be up to date.
-        snapshot_offset: Some(from).filter(|from| was_clean && *from == log_end),
+        snapshot_offset,
+        unmade: false,
     });
     log.epochs_dirty = epochs_changed;
     Ok(log)
+}
+
+/// An empty log of which nothing is on disk yet, not even its directory.
+pub(super) fn unmade(
+    storage: Arc<dyn Storage>,
+    dir: &Path,
+    topic_partition: TopicPartition,
+    topic_id: TopicId,
+    config: LogConfig,
+) -> PartitionLog {
+    let dir: Arc<Path> = dir.into();
+    let mut segment = LogSegment::new(Arc::clone(&dir), Offset::ZERO, 0);
+    segment.start_empty();
+    PartitionLog::new(LogParts {
+        storage,
+        dir,
+        topic_partition,
+        topic_id,
+        config,
+        segments: vec![segment],
+        epochs: LeaderEpochCache::new(Vec::new()),
+        producers: ProducerStateManager::default(),
+        log_start: Offset::ZERO,
+        log_end: Offset::ZERO,
+        flushed: Offset::ZERO,
+        snapshot_offset: None,
+        unmade: true,
+    })
 }
 
 /// The segments of a directory, in order; what an interrupted deletion left is removed.
@@ -110,11 +157,13 @@ fn find_segments(
     dir: &Arc<Path>,
     log_start: Offset,
 ) -> io::Result<Vec<LogSegment>> {
+    cleaner::swap::recover(storage, dir)?;
     let mut segments = Vec::new();
     let mut leftovers: Vec<PathBuf> = Vec::new();
-    for entry in storage.list(dir)? {
+    let entries = storage.list(dir)?;
+    for entry in &entries {
         let name = &entry.name;
-        if [".deleted", ".cleaned", ".swap", ".tmp"]
+        if [".deleted", ".tmp"]
             .iter()
             .any(|suffix| name.ends_with(suffix))
         {
@@ -134,8 +183,9 @@ fn find_segments(
             segments.push(LogSegment::new(Arc::clone(dir), Offset(base), size));
         }
     }
-    remove_files(storage, &leftovers)?;
     segments.sort_by_key(LogSegment::base_offset);
+    leftovers.extend(adopt_indexes(dir, &entries, &mut segments));
+    remove_files(storage, &leftovers)?;
     if segments.is_empty() {
         let mut segment = LogSegment::new(Arc::clone(dir), log_start, 0);
         segment.start_empty();
@@ -163,26 +213,52 @@ fn end_after_clean_shutdown(storage: &dyn Storage, segments: &mut [LogSegment]) 
     Some(end)
 }
 
+/// Where a recovery begins, of segments in their order. One that ends at the recovery point is looked at too: it may have
+/// been rolled since, and its indexes not synced.
+fn first_to_read(bases: impl Iterator<Item = Offset>, recovery_point: Offset) -> usize {
+    let before = bases.take_while(|base| *base < recovery_point).count();
+    before.saturating_sub(1)
+}
+
+/// The segments that opening a log will go through, in bytes; 0 after a clean shutdown.
+pub(super) fn bytes_to_read(storage: &dyn Storage, dir: &Path, open: &OpenLog) -> io::Result<u64> {
+    if open.clean {
+        return Ok(0);
+    }
+    // Names of one length: they are listed in the order of the offsets.
+    let segment = |entry: &DirEntry| {
+        let base: i64 = entry.name.strip_suffix(".log")?.parse().ok()?;
+        Some((Offset(base), entry.len))
+    };
+    let sizes: Vec<(Offset, u64)> = storage.list(dir)?.iter().filter_map(segment).collect();
+    let first = first_to_read(sizes.iter().map(|(base, _)| *base), open.recovery_point);
+    Ok(sizes.iter().skip(first).map(|(_, bytes)| bytes).sum())
+}
+
 struct Recovery<'a> {
     storage: &'a dyn Storage,
+    dir: &'a Path,
     config: &'a LogConfig,
     epochs: &'a mut LeaderEpochCache,
+    /// As of the batch that is looked at.
+    producers: ProducerStateManager,
     progress: &'a dyn Fn(u64),
 }
 
 impl Recovery<'_> {
     /// The log's end after it. Segments wholly below the recovery point are believed.
-    fn run(
-        &mut self,
-        segments: &mut Vec<LogSegment>,
-        recovery_point: Offset,
-    ) -> io::Result<Offset> {
-        // A segment that ends at the recovery point is looked at too: it may have been rolled since, and its
-        // indexes not synced.
-        let first = segments
-            .partition_point(|segment| segment.base_offset() < recovery_point)
-            .saturating_sub(1);
+    fn run(&mut self, segments: &mut Vec<LogSegment>, open: &OpenLog) -> io::Result<Offset> {
+        let recovery_point = open.recovery_point;
+        let first = first_to_read(segments.iter().map(LogSegment::base_offset), recovery_point);
         let mut end = Offset::ZERO;
+        let mut snapshots = Vec::new();
+        if let Some(segment) = segments.get(first) {
+            // Snapshots from here on may be of a log that was cut since.
+            let from = segment.base_offset();
+            remove_snapshots_beyond(self.storage, self.dir, from)?;
+            let place = (self.dir, &**segments, open.log_start);
+            (self.producers, _) = producers_at(self.storage, place, from)?;
+        }
         let mut at = first;
         while let Some(segment) = segments.get_mut(at) {
             let base_offset = segment.base_offset();
@@ -193,7 +269,11 @@ impl Recovery<'_> {
             if at > first && (base_offset < end || hole) {
                 break;
             }
-            let (segment_end, whole) = self.recover(segment)?;
+            if at > first {
+                let path = snapshot_path(self.dir, base_offset);
+                snapshots.push(write_snapshot(self.storage, &path, &self.producers)?);
+            }
+            let (segment_end, whole) = self.recover(segment, recovery_point)?;
             end = segment_end;
             at += 1;
             if !whole {
@@ -211,11 +291,18 @@ impl Recovery<'_> {
                 file.sync_data()?;
             }
         }
+        for file in snapshots {
+            file.sync_data()?;
+        }
         Ok(end)
     }
 
     /// Where the segment's last whole batch ends, and whether nothing was cut off.
-    fn recover(&mut self, segment: &mut LogSegment) -> io::Result<(Offset, bool)> {
+    fn recover(
+        &mut self,
+        segment: &mut LogSegment,
+        recovery_point: Offset,
+    ) -> io::Result<(Offset, bool)> {
         let file = segment.file(self.storage)?;
         let size = segment.size();
         let mut rebuilt = LogSegment::new(
@@ -224,13 +311,24 @@ impl Recovery<'_> {
             0,
         );
         rebuilt.start_empty();
+        rebuilt.reset_aborted(self.storage)?;
         let mut end = segment.base_offset();
         for batch in BatchScan::new(Arc::clone(&file), 0, size) {
             let Some(batch) = batch.ok().filter(|batch| batch.header.base_offset >= end) else {
                 break;
             };
-            if !is_whole(&batch, &*file)? {
+            let unsure = batch.header.next_offset() > recovery_point;
+            let bytes = match unsure || batch.header.is_control() {
+                true => batch.read(&*file)?,
+                false => Vec::new(),
+            };
+            if unsure && !verify_crc(&bytes) {
                 break;
+            }
+            let marker = marker_of(&batch.header, &bytes).map_err(invalid)?;
+            let aborted = record_producer(&mut self.producers, &batch.header, marker);
+            if let Some(aborted) = aborted {
+                rebuilt.record_aborted(self.storage, aborted)?;
             }
             (self.progress)(u64::from(batch.size));
             end = batch.header.next_offset();
@@ -258,10 +356,6 @@ impl Recovery<'_> {
     }
 }
 
-fn is_whole(batch: &ScannedBatch, file: &dyn super::storage::File) -> io::Result<bool> {
-    Ok(verify_crc(&batch.read(file)?))
-}
-
 /// The log is shorter than where it is to start: nothing of it counts, and its offsets are not given again.
 fn start_over(
     storage: &dyn Storage,
@@ -279,90 +373,4 @@ fn start_over(
     let mut segment = LogSegment::new(Arc::clone(dir), log_start, 0);
     segment.start_empty();
     Ok(segment)
-}
-
-/// The offsets of a directory's producer snapshots, in order.
-pub(super) fn snapshots(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<Offset>> {
-    let offset = |name: &str| name.strip_suffix(".snapshot")?.parse().ok().map(Offset);
-    let mut offsets: Vec<Offset> = storage
-        .list(dir)?
-        .iter()
-        .filter_map(|entry| offset(&entry.name))
-        .collect();
-    offsets.sort();
-    Ok(offsets)
-}
-
-pub(super) fn snapshot_path(dir: &Path, offset: Offset) -> PathBuf {
-    dir.join(file_name(offset, ".snapshot"))
-}
-
-/// Kept are those of segments, which truncations go back to, and the newest.
-fn remove_stray_snapshots(
-    storage: &dyn Storage,
-    dir: &Path,
-    segments: &[LogSegment],
-) -> io::Result<()> {
-    let offsets = snapshots(storage, dir)?;
-    for offset in offsets.iter().rev().skip(1) {
-        if !segments
-            .iter()
-            .any(|segment| segment.base_offset() == *offset)
-        {
-            remove_files(storage, &[snapshot_path(dir, *offset)])?;
-        }
-    }
-    Ok(())
-}
-
-/// The newest readable snapshot that is not beyond the log's end, and the offset it stands for. Those beyond
-/// are removed.
-pub(super) fn load_producers(
-    storage: &dyn Storage,
-    dir: &Path,
-    log_start: Offset,
-    log_end: Offset,
-) -> io::Result<(ProducerStateManager, Offset)> {
-    for offset in snapshots(storage, dir)?.into_iter().rev() {
-        let path = snapshot_path(dir, offset);
-        if offset > log_end {
-            remove_files(storage, &[path])?;
-            continue;
-        }
-        let file = storage.open(&path, OpenMode::Read)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
-        read_exact_at(&*file, &mut bytes, 0)?;
-        match producer_snapshot::decode(&bytes) {
-            Some(state) => return Ok((state, offset)),
-            None => {
-                tracing::warn!(path = %path.display(), "a damaged producer snapshot is ignored")
-            }
-        }
-    }
-    Ok((ProducerStateManager::default(), log_start))
-}
-
-/// Records the batches from an offset on.
-pub(super) fn replay_producers(
-    storage: &dyn Storage,
-    segments: &[LogSegment],
-    from: Offset,
-    producers: &mut ProducerStateManager,
-) -> io::Result<()> {
-    let first = segments
-        .partition_point(|segment| segment.base_offset() <= from)
-        .saturating_sub(1);
-    for segment in segments.iter().skip(first) {
-        if segment.size() == 0 {
-            continue;
-        }
-        let Some(start) = segment.find(storage, from)? else {
-            continue;
-        };
-        for batch in segment.scan(storage, start.position)? {
-            let header = batch?.header;
-            producers.update(&header, header.last_offset());
-        }
-    }
-    Ok(())
 }

@@ -7,7 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::log_segment::file_name;
+use super::log_dir_storage::is_disk_full;
+use super::log_segment::{LogSegment, file_name};
 use super::partition_log::{PartitionLog, remove_files};
 use crate::types::{Offset, TimestampMs};
 
@@ -18,13 +19,16 @@ pub struct DoomedFiles {
     pub remove_at: TimestampMs,
 }
 
-const DELETED: &str = ".deleted";
+pub(super) const DELETED: &str = ".deleted";
+/// All but the transaction index.
+const DOOMED_FIRST: [&str; 4] = [".log", ".index", ".timeindex", ".snapshot"];
 
 impl PartitionLog {
     /// Moves the log start up. The caller has bounded it by the high watermark.
     pub fn delete_records_before(&mut self, offset: Offset) -> io::Result<()> {
         if offset > self.log_start {
             self.log_start = offset.min(self.log_end);
+            self.producers.decided_below(self.log_start);
             self.epochs_dirty |= self.epochs.truncate_from_start(self.log_start);
         }
         Ok(())
@@ -37,6 +41,10 @@ impl PartitionLog {
         bound: Offset,
         now: TimestampMs,
     ) -> io::Result<Option<DoomedFiles>> {
+        // Nothing was ever in it, or what it holds is being replaced.
+        if self.log_end == Offset::ZERO || self.cleaning.is_running() {
+            return Ok(None);
+        }
         let mut count = self.count_below_log_start(bound);
         if self.config.cleanup_policy.delete {
             count = count
@@ -46,8 +54,17 @@ impl PartitionLog {
         if count == 0 {
             return Ok(None);
         }
-        if count == self.segments.len() {
-            self.roll()?;
+        if count == self.segments.len()
+            && let Err(error) = self.roll()
+        {
+            if !is_disk_full(&error) {
+                return Err(error);
+            }
+            // There is no room for a new segment before the older ones have made it.
+            count -= 1;
+        }
+        if count == 0 {
+            return Ok(None);
         }
         // The new name must be there before the old ones go.
         self.storage.sync_dir(&self.dir)?;
@@ -55,11 +72,19 @@ impl PartitionLog {
         let gone: Vec<_> = self.segments.drain(..count).collect();
         for segment in &gone {
             self.retired_bytes -= u64::from(segment.size());
-            paths.extend(self.rename_doomed(segment.base_offset())?);
+            paths.extend(self.rename_doomed(segment.base_offset(), &DOOMED_FIRST)?);
+        }
+        if gone.iter().any(LogSegment::has_aborted) {
+            // A log that came back after a crash without it would show what was aborted.
+            self.storage.sync_dir(&self.dir)?;
+        }
+        for segment in &gone {
+            paths.extend(self.rename_doomed(segment.base_offset(), &[".txnindex"])?);
         }
         if let Some(first) = self.segments.first() {
             self.log_start = self.log_start.max(first.base_offset());
         }
+        self.producers.decided_below(self.log_start);
         self.epochs_dirty |= self.epochs.truncate_from_start(self.log_start);
         Ok(Some(DoomedFiles {
             paths,
@@ -67,9 +92,18 @@ impl PartitionLog {
         }))
     }
 
-    fn rename_doomed(&self, base_offset: Offset) -> io::Result<Vec<PathBuf>> {
+    /// Ends the active segment when DeleteRecords has left nothing of it. Kafka keeps such a segment until it is
+    /// full or old; on a full disk it is what takes the room.
+    pub fn roll_if_all_deleted(&mut self) -> io::Result<()> {
+        if self.log_start == self.log_end && self.active()?.size() > 0 {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    fn rename_doomed(&self, base_offset: Offset, suffixes: &[&str]) -> io::Result<Vec<PathBuf>> {
         let mut renamed = Vec::new();
-        for suffix in [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] {
+        for suffix in suffixes {
             let name = file_name(base_offset, suffix);
             let from = self.dir.join(&name);
             let to = self.dir.join(name + DELETED);

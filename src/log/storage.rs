@@ -6,13 +6,17 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use rustix::fs::{Advice, FallocateFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::open_files::OpenFiles;
 use crate::types::TimestampMs;
 
 /// How `Storage::open` treats a name that exists, or does not.
@@ -35,7 +39,14 @@ pub struct DirEntry {
     pub len: u64,
 }
 
-/// A tree of files.
+/// A file system as a whole.
+pub trait FileSystem: Debug + Send + Sync {
+    /// Syncs every file and name: for many files, where one at a time would take long. An error may be one of a file
+    /// that is somebody else's, and of any time since this was made.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A tree of files. `LogDirStorage` passes every method on: one that has a default here needs a line there.
 pub trait Storage: Debug + Send + Sync {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// The names in a directory, sorted.
@@ -47,10 +58,17 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn exists(&self, path: &Path) -> bool;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Syncs every file and name of the file system that a directory lies on: for many files, where one at a
-    /// time would take minutes.
-    fn sync_file_system(&self, _dir: &Path) -> io::Result<()> {
+    /// The file system that a directory lies on.
+    fn file_system(&self, _dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Syncs every file and name of it, here and now.
+    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
+        self.file_system(dir)?.sync()
+    }
+    /// Who bounds the number of segment files that are open; `None`: nobody.
+    fn open_files(&self) -> Option<&OpenFiles> {
+        None
     }
     /// Holds a file against other processes until the value is dropped; `None` when another has it.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
@@ -69,7 +87,8 @@ pub struct Space {
     pub usable: u64,
 }
 
-/// An open file. It stays readable after its name is gone.
+/// An open file. It stays readable after its name is gone. `LogDirStorage` passes every method on: one that has a
+/// default here needs a line there.
 pub trait File: Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
     fn is_empty(&self) -> io::Result<bool> {
@@ -77,23 +96,73 @@ pub trait File: Debug + Send + Sync {
     }
     /// As many bytes as are there, up to the buffer's length: 0 at the end.
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize>;
+    /// The same of what is in memory only: `WouldBlock` where the disk would have to be asked.
+    fn read_cached_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buf, position)
+    }
+    /// Brings a range into memory. Blocks on the disk.
+    fn read_in(&self, _position: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// All of the slices, one behind the other.
     fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()>;
     fn truncate(&self, len: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
+    /// Takes room on the disk for the first `len` bytes; the file does not get longer.
+    fn reserve(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// When it was last written to; `None` where nobody keeps count.
     fn modified(&self) -> io::Result<Option<TimestampMs>> {
         Ok(None)
     }
+    /// A read around this trait (`sendfile`) has met a broken disk.
+    fn read_failed(&self, _error: &io::Error) {}
     /// For `sendfile`; `None` where there is no real file below.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
+/// The kernel reads ahead and forgets in pieces of about this size: one look at each is enough.
+const PROBE_STEP_BYTES: u64 = 128 << 10;
+/// What is read in goes through a buffer of this size.
+const READ_IN_STEP_BYTES: usize = 64 << 10;
+
+/// Whether a range is in memory, as a few looks at it tell. What cannot be read is: its reader will hear why.
+pub fn is_cached(file: &dyn File, position: u64, len: u64) -> bool {
+    let cached = |at| {
+        let looked = file.read_cached_at(&mut [0], at);
+        !looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    };
+    let mut at = position;
+    while at < position + len {
+        if !cached(at) {
+            return false;
+        }
+        at += PROBE_STEP_BYTES;
+    }
+    len == 0 || cached(position + len - 1)
+}
+
 /// Fills the buffer or fails with `UnexpectedEof`.
 pub fn read_exact_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<()> {
+    read_exact(buf, position, |buf, position| file.read_at(buf, position))
+}
+
+/// The same of what is in memory only.
+pub fn read_exact_cached_at(file: &dyn File, buf: &mut [u8], position: u64) -> io::Result<()> {
+    read_exact(buf, position, |buf, position| {
+        file.read_cached_at(buf, position)
+    })
+}
+
+fn read_exact(
+    buf: &mut [u8],
+    position: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     let mut done = 0;
     while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, position + done as u64)? {
+        match read(rest, position + done as u64)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => done += n,
         }
@@ -123,6 +192,15 @@ pub struct RealStorage;
 
 #[derive(Debug)]
 struct RealFile(fs::File);
+
+#[derive(Debug)]
+struct RealFileSystem(fs::File);
+
+impl FileSystem for RealFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
 
 impl Storage for RealStorage {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
@@ -181,8 +259,8 @@ impl Storage for RealStorage {
         fs::File::open(dir)?.sync_all()
     }
 
-    fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)
+    fn file_system(&self, dir: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(RealFileSystem(fs::File::open(dir)?)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
@@ -216,6 +294,39 @@ impl File for RealFile {
         self.0.read_at(buf, position)
     }
 
+    fn read_cached_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut slices = [IoSliceMut::new(buf)];
+        match rustix::io::preadv2(&self.0, &mut slices, position, ReadWriteFlags::NOWAIT) {
+            // Not every file system and kernel can tell.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.read_at(buf, position),
+            other => Ok(other?),
+        }
+    }
+
+    fn read_in(&self, position: u64, len: u64) -> io::Result<()> {
+        // All of it is on its way at once where the file system takes the hint; the reads wait for it, or make up
+        // for what the hint was cut down to.
+        let _ = rustix::fs::fadvise(
+            &self.0,
+            position,
+            std::num::NonZeroU64::new(len),
+            Advice::WillNeed,
+        );
+        let mut scratch = vec![0; READ_IN_STEP_BYTES];
+        let (mut at, end) = (position, position + len);
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(READ_IN_STEP_BYTES);
+            let buf = scratch
+                .get_mut(..wanted.min(READ_IN_STEP_BYTES))
+                .unwrap_or_default();
+            match self.0.read_at(buf, at)? {
+                0 => break,
+                read => at += read as u64,
+            }
+        }
+        Ok(())
+    }
+
     fn write_at(&self, mut slices: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut done = 0u64;
         IoSlice::advance_slices(&mut slices, 0);
@@ -223,7 +334,7 @@ impl File for RealFile {
             let written = match rustix::io::pwritev(&self.0, slices, position + done) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => written,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
             done += written as u64;
@@ -238,6 +349,14 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, len) {
+            // The file system has no way to: then nothing is reserved.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     fn modified(&self) -> io::Result<Option<TimestampMs>> {

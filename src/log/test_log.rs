@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::storage::{Storage, read_exact_at};
-use super::{AppendInfo, AppendOrigin, LogConfig, OpenLog, PartitionLog, open};
+use super::{AppendInfo, AppendOrigin, CompactionConfig, LogConfig, OpenLog, PartitionLog, open};
 use crate::config::CleanupPolicy;
 use crate::protocol::compression::Compression;
 use crate::protocol::record_batch::{BatchBuilder, BatchHeader, Batches, Records};
@@ -26,6 +26,12 @@ pub(crate) fn config() -> LogConfig {
             delete: true,
             compact: false,
         },
+        compaction: CompactionConfig {
+            min_dirty_ratio: 0.0,
+            min_lag_ms: 0,
+            max_lag_ms: i64::MAX,
+            delete_retention_ms: 86_400_000,
+        },
         compression: None,
         log_append_time: false,
         timestamp_before_max_ms: i64::MAX,
@@ -34,6 +40,7 @@ pub(crate) fn config() -> LogConfig {
         max_decompressed_bytes: 1 << 30,
         file_delete_delay_ms: 60_000,
         flush_messages: i64::MAX,
+        preallocate: false,
     }
 }
 
@@ -76,11 +83,7 @@ pub(crate) fn append(log: &mut PartitionLog, batch: &[u8]) -> AppendInfo {
 
 /// Everything that is unflushed now.
 pub(crate) fn flush(log: &mut PartitionLog) {
-    if let Some(work) = log.begin_flush().unwrap() {
-        let up_to = work.up_to;
-        work.run().unwrap();
-        log.finish_flush(up_to);
-    }
+    log.flush_now().unwrap();
 }
 
 /// The bytes that a read gives.
@@ -126,4 +129,70 @@ pub(crate) fn all_batches(log: &PartitionLog, from: i64) -> Vec<(i64, i32, i32)>
         at = next;
     }
     found
+}
+
+/// A cleaner's host without threads: swaps at once, and does something else before each pause and each swap.
+pub(crate) struct TestHost<'a> {
+    pub(crate) log: std::cell::RefCell<&'a mut PartitionLog>,
+    pub(crate) now: TimestampMs,
+    pub(crate) meanwhile: Box<dyn Fn(&mut PartitionLog) + 'a>,
+    pub(crate) doomed: std::cell::RefCell<Vec<super::DoomedFiles>>,
+}
+
+impl super::cleaner::CleaningHost for TestHost<'_> {
+    fn pace(&self, _bytes: usize) -> Result<(), super::cleaner::CleanError> {
+        let mut log = self.log.borrow_mut();
+        (self.meanwhile)(&mut log);
+        if log.may_go_on_cleaning() {
+            Ok(())
+        } else {
+            Err(super::cleaner::CleanError::Aborted)
+        }
+    }
+
+    fn swap(
+        &self,
+        cleaned: super::cleaner::CleanedSegment,
+    ) -> Result<(), super::cleaner::CleanError> {
+        let mut log = self.log.borrow_mut();
+        (self.meanwhile)(&mut log);
+        let doomed = log.swap_cleaned(cleaned, self.now)?;
+        log.storage.sync_dir(&log.dir)?;
+        self.doomed.borrow_mut().push(doomed);
+        Ok(())
+    }
+}
+
+/// Cleans a log up to an offset, if there is something to clean.
+pub(crate) fn clean(
+    log: &mut PartitionLog,
+    cleaner: &mut super::cleaner::Cleaner,
+    (bound, now): (i64, i64),
+) -> Option<Result<super::cleaner::CleanerStats, super::cleaner::CleanError>> {
+    clean_while(log, cleaner, (bound, now), Box::new(|_| ()))
+}
+
+pub(crate) fn clean_while<'a>(
+    log: &'a mut PartitionLog,
+    cleaner: &mut super::cleaner::Cleaner,
+    (bound, now): (i64, i64),
+    meanwhile: Box<dyn Fn(&mut PartitionLog) + 'a>,
+) -> Option<Result<super::cleaner::CleanerStats, super::cleaner::CleanError>> {
+    let bounds = Offset(bound);
+    let now = TimestampMs(now);
+    let plan = log.begin_cleaning(bounds, now).unwrap()?;
+    let storage = Arc::clone(&log.storage);
+    let host = TestHost {
+        log: std::cell::RefCell::new(log),
+        now,
+        meanwhile,
+        doomed: Default::default(),
+    };
+    let result = cleaner.clean(&plan, now, &host);
+    let cleaned_to = result.as_ref().ok().map(|stats| stats.cleaned_to);
+    host.log.borrow_mut().end_cleaning(cleaned_to);
+    for doomed in host.doomed.take() {
+        doomed.remove(&*storage).unwrap();
+    }
+    Some(result)
 }

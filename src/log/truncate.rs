@@ -6,11 +6,15 @@
 use std::io;
 use std::sync::Arc;
 
-use super::partition_log::{PartitionLog, remove_files};
+use super::log_segment::LogSegment;
+use super::partition_log::PartitionLog;
+use super::producer_recovery::{producers_at, remove_snapshots_beyond};
 use crate::types::Offset;
 
 impl PartitionLog {
-    /// Nothing at or beyond `offset` is left. False when there was nothing.
+    /// Nothing at or beyond `offset` is left. False when there was nothing. Where the log is clean beyond it
+    /// (`cleaner_checkpoint`), the caller has written a checkpoint that says less before: after a crash what comes there
+    /// would count as clean.
     pub fn truncate_to(&mut self, offset: Offset) -> io::Result<bool> {
         if offset >= self.log_end {
             return Ok(false);
@@ -24,15 +28,12 @@ impl PartitionLog {
             return Ok(true);
         }
         let storage = Arc::clone(&self.storage);
-        let before = self.segments.len();
-        while self.segments.len() > 1 && self.active()?.base_offset() >= offset {
-            if let Some(segment) = self.segments.pop() {
-                remove_files(&*storage, &segment.files())?;
-            }
-        }
-        if self.segments.len() < before {
-            storage.sync_dir(&self.dir)?;
-        }
+        let keep = self
+            .segments
+            .partition_point(|segment| segment.base_offset() < offset)
+            .max(1);
+        let gone = self.segments.split_off(keep);
+        LogSegment::remove_all(&*storage, &self.dir, &gone)?;
         let retired = self.segments.iter().rev().skip(1);
         self.retired_bytes = retired.map(|segment| u64::from(segment.size())).sum();
         let interval = self.config.index_interval_bytes;
@@ -42,7 +43,8 @@ impl PartitionLog {
         }
         let end = match active.find(&*storage, offset)? {
             Some(batch) => {
-                let end = batch.header.base_offset;
+                // In a hole that compaction has left the next batch begins beyond.
+                let end = batch.header.base_offset.min(offset);
                 active.truncate(&*storage, batch.position, end)?;
                 end
             }
@@ -56,10 +58,10 @@ impl PartitionLog {
 
     /// Nothing is left, and the next batch gets `offset`.
     pub fn truncate_fully_and_start_at(&mut self, offset: Offset) -> io::Result<()> {
+        self.ensure_made()?;
         let storage = Arc::clone(&self.storage);
-        while let Some(segment) = self.segments.pop() {
-            remove_files(&*storage, &segment.files())?;
-        }
+        let gone = std::mem::take(&mut self.segments);
+        LogSegment::remove_all(&*storage, &self.dir, &gone)?;
         self.retired_bytes = 0;
         self.unsynced.clear();
         self.start_segment(offset)?;
@@ -67,25 +69,22 @@ impl PartitionLog {
         self.ended_at(offset);
         self.epochs.clear();
         self.epochs_dirty = true;
-        let snapshots = super::recovery::snapshots(&*storage, &self.dir)?;
-        for snapshot in snapshots {
-            remove_files(
-                &*storage,
-                &[super::recovery::snapshot_path(&self.dir, snapshot)],
-            )?;
-        }
+        remove_snapshots_beyond(&*storage, &self.dir, Offset(-1))?;
         self.producers = super::ProducerStateManager::default();
         self.write_epochs()?;
         // Without it the log could come back from before.
         storage.sync_dir(&self.dir)?;
-        self.flushed = offset;
+        (self.flushed, self.durable) = (offset, offset);
         Ok(())
     }
 
     fn ended_at(&mut self, end: Offset) {
         self.log_end = end;
+        self.cleaning.log_was_cut(end);
         self.log_start = self.log_start.min(end);
         self.flushed = self.flushed.min(end);
+        self.durable = self.durable.min(end);
+        self.durable_mark = None;
         self.flushes.log_was_cut(end);
         self.snapshot_offset = None;
         self.recent.clear();
@@ -93,13 +92,9 @@ impl PartitionLog {
 
     /// Takes the snapshots beyond the end away, loads the last one before it, and replays the rest.
     fn rebuild_producers(&mut self) -> io::Result<()> {
-        let (producers, from) = super::recovery::load_producers(
-            &*self.storage,
-            &self.dir,
-            self.log_start,
-            self.log_end,
-        )?;
-        self.producers = producers;
-        super::recovery::replay_producers(&*self.storage, &self.segments, from, &mut self.producers)
+        remove_snapshots_beyond(&*self.storage, &self.dir, self.log_end)?;
+        let place = (&*self.dir, &*self.segments, self.log_start);
+        (self.producers, _) = producers_at(&*self.storage, place, self.log_end)?;
+        Ok(())
     }
 }

@@ -58,6 +58,20 @@ pub struct Metrics {
     connections: Gauge,
     accepted: Counter,
     log_flush: Histogram,
+    journal_flush: Histogram,
+    journal_bytes: Counter,
+    cold_reads: Counter,
+    cold_read_bytes: Counter,
+    cold_read_wait: Histogram,
+    metadata_proposals: Counter,
+    metadata_persist: Histogram,
+    zab_election: Histogram,
+    zab_commit: Histogram,
+    zab_snapshot: Gauge,
+    metadata_log: Gauge,
+    zab_links: Gauge,
+    zab_link_sent: Counter,
+    zab_link_received: Counter,
     labelled: Mutex<BTreeMap<(&'static str, &'static str), Counter>>,
     collectors: RwLock<Vec<Arc<dyn Collect>>>,
 }
@@ -135,6 +149,20 @@ impl Metrics {
             connections: gauge(table::CONNECTIONS, &[]),
             accepted: counter(table::CONNECTIONS_ACCEPTED, &[]),
             log_flush: histogram(table::LOG_FLUSH_DURATION, &[]),
+            journal_flush: histogram(table::JOURNAL_FLUSH_DURATION, &[]),
+            journal_bytes: counter(table::JOURNAL_BYTES, &[]),
+            cold_reads: counter(table::COLD_READS, &[]),
+            cold_read_bytes: counter(table::COLD_READ_BYTES, &[]),
+            cold_read_wait: histogram(table::COLD_READ_WAIT, &[]),
+            metadata_proposals: counter(table::METADATA_PROPOSALS, &[]),
+            metadata_persist: histogram(table::METADATA_PERSIST_DURATION, &[]),
+            zab_election: histogram(table::ZAB_ELECTION_DURATION, &[]),
+            zab_commit: histogram(table::ZAB_COMMIT_DURATION, &[]),
+            zab_snapshot: gauge(table::ZAB_SNAPSHOT_BYTES, &[]),
+            metadata_log: gauge(table::METADATA_LOG_BYTES, &[]),
+            zab_links: gauge(table::ZAB_LINKS, &[]),
+            zab_link_sent: counter(table::ZAB_LINK_SENT, &[]),
+            zab_link_received: counter(table::ZAB_LINK_RECEIVED, &[]),
             labelled: Mutex::default(),
             collectors: RwLock::new(vec![Arc::new(Process)]),
             handle: recorder.handle(),
@@ -211,6 +239,69 @@ impl Metrics {
         self.log_flush.record(elapsed.as_secs_f64());
     }
 
+    pub fn journal_flushed(&self, elapsed: Duration, bytes: usize) {
+        self.journal_flush.record(elapsed.as_secs_f64());
+        self.journal_bytes.increment(bytes as u64);
+    }
+
+    pub fn cold_read(&self, waited: Duration, bytes: u64) {
+        self.cold_reads.increment(1);
+        self.cold_read_bytes.increment(bytes);
+        self.cold_read_wait.record(waited.as_secs_f64());
+    }
+
+    pub fn metadata_proposed(&self) {
+        self.metadata_proposals.increment(1);
+    }
+
+    pub fn metadata_persisted(&self, elapsed: Duration) {
+        self.metadata_persist.record(elapsed.as_secs_f64());
+    }
+
+    pub fn zab_elected(&self, elapsed: Duration) {
+        self.zab_election.record(elapsed.as_secs_f64());
+    }
+
+    pub fn zab_committed(&self, elapsed: Duration) {
+        self.zab_commit.record(elapsed.as_secs_f64());
+    }
+
+    pub fn zab_snapshot_written(&self, bytes: u64) {
+        self.zab_snapshot.set(bytes as f64);
+    }
+
+    pub fn metadata_log_bytes(&self, bytes: u64) {
+        self.metadata_log.set(bytes as f64);
+    }
+
+    pub fn metadata_rewritten(&self, kind: &'static str) {
+        self.count(table::METADATA_REWRITES, kind);
+    }
+
+    pub fn zab_link_up(&self) {
+        self.zab_links.increment(1.0);
+    }
+
+    pub fn zab_link_down(&self) {
+        self.zab_links.decrement(1.0);
+    }
+
+    pub fn zab_link_closed(&self, reason: &'static str) {
+        self.count(table::ZAB_LINK_CLOSED, reason);
+    }
+
+    pub fn zab_link_refused(&self, reason: &'static str) {
+        self.count(table::ZAB_LINK_REFUSED, reason);
+    }
+
+    pub fn zab_link_sent(&self, bytes: usize) {
+        self.zab_link_sent.increment(bytes as u64);
+    }
+
+    pub fn zab_link_received(&self, bytes: usize) {
+        self.zab_link_received.increment(bytes as u64);
+    }
+
     /// Folds recorded durations into their buckets: to be called now and then, since they wait until
     /// then in a list.
     pub fn run_upkeep(&self) {
@@ -244,6 +335,11 @@ mod tests {
         metrics.connection_opened();
         metrics.connection_opened();
         metrics.connection_closed("client");
+        metrics.metadata_proposed();
+        metrics.metadata_persisted(Duration::from_millis(2));
+        metrics.metadata_log_bytes(512);
+        metrics.metadata_rewritten("truncate");
+        metrics.zab_link_up();
         let text = metrics.render();
         for line in [
             "dohle_requests_total{api=\"Metadata\"} 1",
@@ -251,6 +347,11 @@ mod tests {
             "dohle_request_duration_seconds_bucket{api=\"Metadata\",le=\"0.0025\"} 1",
             "dohle_request_errors_total{api=\"Produce\",error=\"CORRUPT_MESSAGE\"} 2",
             "dohle_connections 1",
+            "dohle_metadata_proposals_total 1",
+            "dohle_metadata_persist_duration_seconds_count 1",
+            "dohle_metadata_log_bytes 512",
+            "dohle_metadata_log_rewrites_total{kind=\"truncate\"} 1",
+            "dohle_zab_links 1",
             "dohle_connections_closed_total{reason=\"client\"} 1",
             "# TYPE process_open_fds gauge",
         ] {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::watch;
 
-use super::transport::{Outbox, Transport};
+use super::outbox::Outbox;
+use super::transport::Transport;
 use crate::api::{self, Api, RequestContext, RequestError, Response, ServedRequest};
 use crate::protocol::frame;
 use crate::protocol::header::{HeaderError, RequestHeader};
@@ -150,6 +151,8 @@ impl Connection {
             }
             self.take_finished()?;
             if !self.outbox.is_empty() {
+                let prepared = self.outbox.prepare(&self.node.cold_reads).await;
+                prepared.map_err(Closed::Disk)?;
                 let sent = self.transport.send(&mut self.outbox).await?;
                 self.node.metrics.network_bytes_out(sent);
                 continue;

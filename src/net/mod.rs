@@ -3,4 +3,5 @@
 mod connection;
 pub(crate) mod http;
 pub(crate) mod listener;
+mod outbox;
 mod transport;

@@ -161,7 +161,8 @@ impl BatchBuilder {
         if compress(used, &self.records, &mut out).is_err() {
             // A codec writing to memory has no reason to fail; plain records are always right.
             used = Compression::None;
-            out.truncate(HEADER_BYTES);
+            out.clear();
+            out.resize(HEADER_BYTES, 0);
             out.extend_from_slice(&self.records);
         }
         let mut header = self.header;

@@ -1,12 +1,12 @@
-//! The four codecs of record batches: gzip, snappy, lz4 and zstd.
+//! The four codecs of record batches, gzip, snappy, lz4 and zstd, over whole payloads.
 //!
-//! Reading takes every framing that clients write: snappy raw (librdkafka) and in xerial's chunks (Java),
-//! lz4 frames of independent blocks with or without checksums. Writing takes the form Java reads.
 //! What comes out is bounded by the caller's limit, and no size that the input claims is reserved for:
-//! memory grows with bytes really produced. Checksums inside lz4 and xerial frames are not verified: the
-//! batch's CRC covers them.
+//! memory grows with bytes really produced. Steps and framings are in `decompressor.rs` and `compressor.rs`.
 
-use std::io::{self, Read, Write};
+use std::io;
+
+use crate::protocol::compressor::Compressor;
+use crate::protocol::decompressor::Decompressor;
 
 /// The low three bits of a batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -49,6 +49,20 @@ impl Compression {
     }
 }
 
+/// A codec, and how hard it tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodecLevel {
+    pub codec: Compression,
+    /// `None`: the codec's own default.
+    pub level: Option<i32>,
+}
+
+impl From<Compression> for CodecLevel {
+    fn from(codec: Compression) -> Self {
+        Self { codec, level: None }
+    }
+}
+
 /// Why a payload could not be decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
@@ -59,7 +73,7 @@ pub enum DecompressError {
 }
 
 impl DecompressError {
-    fn invalid(codec: &'static str, reason: impl ToString) -> Self {
+    pub(crate) fn invalid(codec: &'static str, reason: impl ToString) -> Self {
         let reason = reason.to_string();
         DecompressError::Invalid { codec, reason }
     }
@@ -84,253 +98,35 @@ pub fn decompress_into(
     out: &mut Vec<u8>,
 ) -> Result<(), DecompressError> {
     out.clear();
-    match codec {
-        Compression::None => {
-            if input.len() > limit {
-                return Err(DecompressError::TooLarge { limit });
-            }
-            out.extend_from_slice(input);
-            Ok(())
-        }
-        Compression::Gzip => read_bounded(
-            "gzip",
-            flate2::bufread::MultiGzDecoder::new(input),
-            limit,
-            out,
-        ),
-        Compression::Snappy => snappy(input, limit, out),
-        Compression::Lz4 => lz4(input, limit, out),
-        Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(input)
-                .map_err(|error| DecompressError::invalid("zstd", error))?;
-            read_bounded("zstd", decoder, limit, out)
-        }
-    }
-}
-
-fn read_bounded(
-    codec: &'static str,
-    mut reader: impl Read,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), DecompressError> {
-    let allowed = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    reader
-        .by_ref()
-        .take(allowed)
-        .read_to_end(out)
-        .map_err(|error| DecompressError::invalid(codec, error))?;
-    if out.len() > limit {
-        return Err(DecompressError::TooLarge { limit });
-    }
-    Ok(())
-}
-
-/// xerial's framing: this head, then chunks of a big-endian length and raw snappy.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// The magic, the version and the oldest compatible version.
-const XERIAL_HEAD: usize = 16;
-const XERIAL_BLOCK: usize = 32 * 1024;
-
-fn snappy(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
-    let mut decoder = snap::raw::Decoder::new();
-    if !input.starts_with(&XERIAL_MAGIC) {
-        return snappy_block(&mut decoder, input, limit, out);
-    }
-    let mut rest = input;
-    while !rest.is_empty() {
-        // Streams may be joined: a head may stand wherever a chunk may.
-        if rest.starts_with(&XERIAL_MAGIC) {
-            rest = rest.get(XERIAL_HEAD..).ok_or_else(|| {
-                DecompressError::invalid("snappy", "the frame ends inside its head")
-            })?;
-            continue;
-        }
-        let ends_early = || DecompressError::invalid("snappy", "the frame ends inside a chunk");
-        let (size, tail) = rest.split_first_chunk::<4>().ok_or_else(ends_early)?;
-        let size = u32::from_be_bytes(*size) as usize;
-        let (chunk, tail) = tail.split_at_checked(size).ok_or_else(ends_early)?;
-        snappy_block(&mut decoder, chunk, limit, out)?;
-        rest = tail;
-    }
-    Ok(())
-}
-
-fn snappy_block(
-    decoder: &mut snap::raw::Decoder,
-    block: &[u8],
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), DecompressError> {
-    let invalid = |error| DecompressError::invalid("snappy", error);
-    let claimed = snap::raw::decompress_len(block).map_err(invalid)?;
-    if claimed > limit.saturating_sub(out.len()) {
-        return Err(DecompressError::TooLarge { limit });
-    }
-    // The densest element makes 64 bytes of 3, so a larger claim than this is a lie.
-    if claimed > block.len().saturating_mul(22) {
-        return Err(DecompressError::invalid(
-            "snappy",
-            "claims more than its bytes can hold",
-        ));
-    }
-    let start = out.len();
-    out.resize(start + claimed, 0);
-    let target = out.get_mut(start..).unwrap_or_default();
-    let written = decoder.decompress(block, target).map_err(invalid)?;
-    out.truncate(start + written);
-    Ok(())
-}
-
-const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-const LZ4_VERSION: u8 = 0b0100_0000;
-const LZ4_INDEPENDENT: u8 = 0b0010_0000;
-const LZ4_BLOCK_CHECKSUM: u8 = 0b0001_0000;
-const LZ4_CONTENT_SIZE: u8 = 0b0000_1000;
-
-/// One lz4 frame; what follows its end mark is ignored, as Kafka ignores it.
-fn lz4(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), DecompressError> {
-    let invalid = |reason: &str| DecompressError::invalid("lz4", reason);
-    let ends_early = || DecompressError::invalid("lz4", "the frame ends early");
-    let (magic, rest) = input.split_first_chunk::<4>().ok_or_else(ends_early)?;
-    if *magic != LZ4_MAGIC {
-        return Err(invalid("no lz4 frame"));
-    }
-    let (&[flags, descriptor], _) = rest.split_first_chunk::<2>().ok_or_else(ends_early)?;
-    if flags & 0b1100_0000 != LZ4_VERSION || flags & 0b11 != 0 {
-        return Err(invalid("an unknown frame version, or a dictionary"));
-    }
-    if flags & LZ4_INDEPENDENT == 0 {
-        return Err(invalid("blocks depend on one another"));
-    }
-    let max_block = match descriptor >> 4 & 0b111 {
-        size @ 4..=7 => 1usize << (8 + 2 * size),
-        _ => return Err(invalid("an unknown block size")),
-    };
-    let described = if flags & LZ4_CONTENT_SIZE != 0 { 10 } else { 2 };
-    let (description, rest) = rest.split_at_checked(described).ok_or_else(ends_early)?;
-    let (checksum, mut rest) = rest.split_first().ok_or_else(ends_early)?;
-    if *checksum != (xxh32_short(description) >> 8) as u8 {
-        return Err(invalid("the head's checksum is wrong"));
-    }
+    let mut decompressor = Decompressor::new(codec, input, limit)?;
     loop {
-        let (word, tail) = rest.split_first_chunk::<4>().ok_or_else(ends_early)?;
-        let word = u32::from_le_bytes(*word);
-        if word == 0 {
+        let more = decompressor.fill()?;
+        let made = decompressor.available();
+        out.extend_from_slice(made);
+        let made = made.len();
+        decompressor.consume(made);
+        if !more {
             return Ok(());
         }
-        let size = (word & 0x7fff_ffff) as usize;
-        if size > max_block {
-            return Err(invalid("a block is larger than the frame allows"));
-        }
-        let (block, tail) = tail.split_at_checked(size).ok_or_else(ends_early)?;
-        if word & 0x8000_0000 != 0 {
-            if size > limit.saturating_sub(out.len()) {
-                return Err(DecompressError::TooLarge { limit });
-            }
-            out.extend_from_slice(block);
-        } else {
-            lz4_block(block, max_block, limit, out)?;
-        }
-        let skip = if flags & LZ4_BLOCK_CHECKSUM != 0 {
-            4
-        } else {
-            0
-        };
-        rest = tail.get(skip..).ok_or_else(ends_early)?;
     }
-}
-
-fn lz4_block(
-    block: &[u8],
-    max_block: usize,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), DecompressError> {
-    let start = out.len();
-    let left = limit.saturating_sub(start);
-    // A byte of input makes at most 255 of output: room for that, and clearing it, is linear in the input.
-    let room = max_block
-        .min(block.len().saturating_mul(255).saturating_add(64))
-        .min(left);
-    out.resize(start + room, 0);
-    let target = out.get_mut(start..).unwrap_or_default();
-    match lz4_flex::block::decompress_into(block, target) {
-        Ok(written) => {
-            out.truncate(start + written);
-            Ok(())
-        }
-        Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room == left => {
-            Err(DecompressError::TooLarge { limit })
-        }
-        Err(error) => Err(DecompressError::invalid("lz4", error)),
-    }
-}
-
-/// xxHash-32 with seed 0 of fewer than 16 bytes: all that a frame's head needs.
-fn xxh32_short(bytes: &[u8]) -> u32 {
-    const PRIME_1: u32 = 0x9e37_79b1;
-    const PRIME_2: u32 = 0x85eb_ca77;
-    const PRIME_3: u32 = 0xc2b2_ae3d;
-    const PRIME_4: u32 = 0x27d4_eb2f;
-    const PRIME_5: u32 = 0x1656_67b1;
-    let mut hash = PRIME_5.wrapping_add(bytes.len() as u32);
-    let (words, tail) = bytes.as_chunks::<4>();
-    for word in words {
-        hash = hash.wrapping_add(u32::from_le_bytes(*word).wrapping_mul(PRIME_3));
-        hash = hash.rotate_left(17).wrapping_mul(PRIME_4);
-    }
-    for byte in tail {
-        hash = hash.wrapping_add(u32::from(*byte).wrapping_mul(PRIME_5));
-        hash = hash.rotate_left(11).wrapping_mul(PRIME_1);
-    }
-    hash = (hash ^ hash >> 15).wrapping_mul(PRIME_2);
-    hash = (hash ^ hash >> 13).wrapping_mul(PRIME_3);
-    hash ^ hash >> 16
 }
 
 /// Compresses `input` and appends it to `out`, in the framing that Java clients read.
 pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    match codec {
-        Compression::None => out.extend_from_slice(input),
-        Compression::Gzip => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(&mut *out, flate2::Compression::default());
-            encoder.write_all(input)?;
-            encoder.finish()?;
-        }
-        Compression::Snappy => {
-            let mut encoder = snap::raw::Encoder::new();
-            out.extend_from_slice(&XERIAL_MAGIC);
-            out.extend_from_slice(&1u32.to_be_bytes());
-            out.extend_from_slice(&1u32.to_be_bytes());
-            for block in input.chunks(XERIAL_BLOCK) {
-                let chunk = encoder.compress_vec(block)?;
-                out.extend_from_slice(&(chunk.len() as u32).to_be_bytes());
-                out.extend_from_slice(&chunk);
-            }
-        }
-        Compression::Lz4 => {
-            let frame = lz4_flex::frame::FrameInfo::new()
-                .block_mode(lz4_flex::frame::BlockMode::Independent)
-                .block_size(lz4_flex::frame::BlockSize::Max64KB);
-            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, &mut *out);
-            encoder.write_all(input)?;
-            encoder.finish()?;
-        }
-        Compression::Zstd => {
-            let mut encoder = zstd::stream::write::Encoder::new(&mut *out, 3)?;
-            encoder.write_all(input)?;
-            encoder.finish()?;
-        }
-    }
+    let mut compressor = Compressor::new(codec.into(), std::mem::take(out))?;
+    compressor.write(input)?;
+    *out = compressor.finish()?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::decompressor::{
+        LZ4_INDEPENDENT, LZ4_MAGIC, LZ4_VERSION, XERIAL_MAGIC, lz4_head_checksum,
+    };
     use proptest::prelude::*;
+    use std::io::Write;
 
     const NO_LIMIT: usize = 1 << 26;
 
@@ -399,7 +195,7 @@ mod tests {
     fn lz4_frame_of(size: u32, stored: usize) -> Vec<u8> {
         let mut frame = LZ4_MAGIC.to_vec();
         frame.extend([LZ4_VERSION | LZ4_INDEPENDENT, 4 << 4]);
-        frame.push((xxh32_short(&frame[4..]) >> 8) as u8);
+        frame.push(lz4_head_checksum(&frame[4..]));
         frame.extend((size | 0x8000_0000).to_le_bytes());
         frame.extend(vec![7; stored]);
         frame.extend([0; 4]);

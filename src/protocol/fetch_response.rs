@@ -104,11 +104,22 @@ impl<T> FetchPartitionResponse<T> {
             diverging_epoch: None,
             current_leader: None,
             snapshot_id: None,
-            aborted_transactions: None,
+            aborted_transactions: was_not_looked_for(error).then(Vec::new),
             preferred_read_replica: NodeId::NONE,
             records: None,
         }
     }
+}
+
+/// Refused before Kafka goes to the partition: it leaves the list of aborted transactions empty then, and null where
+/// the partition refuses.
+fn was_not_looked_for(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::UnknownTopicOrPartition
+    )
 }
 
 /// A sink that is told where records go.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use crate::protocol::compression::{Compression, decompress};
 use crate::protocol::record_batch::{
-    BatchError, BatchHeader, HEADER_BYTES, NO_SEQUENCE, TimestampType, increment_sequence,
+    BatchError, BatchHeader, HEADER_BYTES, NO_SEQUENCE, increment_sequence,
 };
 use crate::protocol::varint;
 use crate::types::{Offset, TimestampMs};
@@ -189,12 +189,7 @@ impl<'a> RecordIter<'a> {
                 reader.0.len()
             )));
         }
-        let timestamp = match self.header.timestamp_type() {
-            TimestampType::LogAppendTime => self.header.max_timestamp,
-            TimestampType::CreateTime => {
-                TimestampMs(self.header.base_timestamp.0.wrapping_add(timestamp_delta))
-            }
-        };
+        let timestamp = self.header.record_timestamp(timestamp_delta);
         let base_offset = self.header.base_offset.0;
         Ok(Record {
             offset: Offset(base_offset.wrapping_add(i64::from(offset_delta))),

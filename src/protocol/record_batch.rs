@@ -23,6 +23,8 @@ pub const MAGIC: i8 = 2;
 pub const NO_SEQUENCE: i32 = -1;
 
 const MAGIC_AT: usize = 16;
+/// The low byte of the attributes, which is all that Kafka looks at.
+const ATTRIBUTES_AT: usize = 22;
 /// Kafka's smallest length of any format.
 const SMALLEST_LENGTH: i32 = 14;
 
@@ -31,6 +33,7 @@ const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;
+const KNOWN_ATTRIBUTES: i16 = 0x7f;
 
 /// Why bytes are not a batch, or not one that may be appended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,10 +46,27 @@ pub enum BatchError {
     Magic(i8),
     #[error("record is corrupt (stored crc = {stored}, computed crc = {computed})")]
     Crc { stored: u32, computed: u32 },
+    /// A size field that no size can be made of.
+    #[error("a batch of {0} bytes and its head is more than Kafka can count")]
+    SizeOverflows(i32),
     #[error("unknown compression type id: {0}")]
     UnknownCompression(u8),
+    /// In a Produce request older than zstd.
+    #[error("produce requests of this version may not use zstd")]
+    ZstdTooOld,
     #[error("{0}")]
     Decompress(#[from] DecompressError),
+    /// A record whose size field runs on, in a batch that is not compressed.
+    #[error("the size of a record never ends")]
+    EndlessSize,
+    /// A time before 1970 in a batch that must be written anew.
+    #[error("invalid negative timestamp {0}")]
+    NegativeTimestamp(TimestampMs),
+    #[error("the batch could not be compressed with {}", .0.name())]
+    CannotCompress(Compression),
+    /// The records break a rule of the format.
+    #[error("{0}")]
+    Structure(&'static str),
     /// The head or a record breaks a rule of the format.
     #[error("{0}")]
     Invalid(String),
@@ -63,10 +83,18 @@ impl BatchError {
             BatchError::TooSmall(_) | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
             BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord,
             BatchError::Magic(_) => ErrorCode::CorruptMessage,
-            BatchError::UnknownCompression(_) => ErrorCode::UnsupportedCompressionType,
-            BatchError::Truncated { .. } | BatchError::Decompress(_) | BatchError::Invalid(_) => {
-                ErrorCode::InvalidRecord
-            }
+            BatchError::ZstdTooOld => ErrorCode::UnsupportedCompressionType,
+            // What Kafka did not expect to find in bytes: it knows no better code for them.
+            BatchError::SizeOverflows(_)
+            | BatchError::UnknownCompression(_)
+            | BatchError::Decompress(DecompressError::Invalid { .. })
+            | BatchError::EndlessSize
+            | BatchError::NegativeTimestamp(_)
+            | BatchError::CannotCompress(_) => ErrorCode::UnknownServerError,
+            BatchError::Truncated { .. }
+            | BatchError::Decompress(DecompressError::TooLarge { .. })
+            | BatchError::Structure(_)
+            | BatchError::Invalid(_) => ErrorCode::InvalidRecord,
         }
     }
 }
@@ -218,6 +246,15 @@ impl BatchHeader {
         }
     }
 
+    /// The time of a record, of which its batch knows the rest.
+    #[inline]
+    pub fn record_timestamp(&self, delta: i64) -> TimestampMs {
+        match self.timestamp_type() {
+            TimestampType::LogAppendTime => self.max_timestamp,
+            TimestampType::CreateTime => TimestampMs(self.base_timestamp.0.wrapping_add(delta)),
+        }
+    }
+
     pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
     }
@@ -230,6 +267,15 @@ impl BatchHeader {
     /// When the cleaner may drop the tombstones of this batch (KIP-534); the base timestamp says it.
     pub fn delete_horizon(&self) -> Option<TimestampMs> {
         (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// Only the flag: the horizon itself is the base timestamp.
+    pub(crate) fn set_delete_horizon_flag(&mut self, set: bool) {
+        if set {
+            self.attributes |= DELETE_HORIZON;
+        } else {
+            self.attributes &= !DELETE_HORIZON;
+        }
     }
 
     pub fn has_producer_id(&self) -> bool {
@@ -290,6 +336,9 @@ fn peek_length(bytes: &[u8]) -> Result<i32, BatchError> {
         })?;
     if length < SMALLEST_LENGTH {
         return Err(BatchError::TooSmall(length));
+    }
+    if length.checked_add(LOG_OVERHEAD as i32).is_none() {
+        return Err(BatchError::SizeOverflows(length));
     }
     Ok(length)
 }
@@ -397,6 +446,8 @@ pub fn set_max_timestamp(
         TimestampType::CreateTime => header.attributes &= !LOG_APPEND_TIME,
         TimestampType::LogAppendTime => header.attributes |= LOG_APPEND_TIME,
     }
+    // Kafka writes no bit that it does not know.
+    header.attributes &= KNOWN_ATTRIBUTES;
     for with_crc in [false, true] {
         if with_crc {
             header.crc = compute_crc(batch).unwrap_or_default();
@@ -408,6 +459,32 @@ pub fn set_max_timestamp(
     Ok(())
 }
 
+/// The next batch of a slice, as far as must be known to step over it: its magic is one that Kafka has ever had,
+/// and it is whole. `None`: what is left is no whole batch. Kafka's `ByteBufferLogInputStream`.
+pub fn next_batch(bytes: &[u8]) -> Result<Option<&[u8]>, BatchError> {
+    let length = match peek_length(bytes) {
+        Err(BatchError::Truncated { .. }) => return Ok(None),
+        length => length?,
+    };
+    let Some(magic) = bytes.get(MAGIC_AT).map(|magic| *magic as i8) else {
+        return Ok(None);
+    };
+    if !(0..=MAGIC).contains(&magic) {
+        return Err(BatchError::Magic(magic));
+    }
+    Ok(bytes.get(..LOG_OVERHEAD + length as usize))
+}
+
+/// Whether a batch of which [`next_batch`] tells belongs to a transaction.
+pub fn is_transactional(batch: &[u8]) -> bool {
+    batch
+        .get(MAGIC_AT)
+        .is_some_and(|magic| *magic as i8 == MAGIC)
+        && batch
+            .get(ATTRIBUTES_AT)
+            .is_some_and(|low| i16::from(*low) & TRANSACTIONAL != 0)
+}
+
 /// The one batch of a partition's records in a Produce request.
 ///
 /// Kafka's `ProduceRequest.validateRecords`: exactly one whole batch, of magic 2, and zstd only from
@@ -416,36 +493,39 @@ pub fn single_batch(
     records: &[u8],
     produce_version: i16,
 ) -> Result<(BatchHeader, &[u8]), BatchError> {
-    let mut batches = Batches::new(records);
-    let none = || BatchError::invalid("a partition's records must hold one record batch");
-    let (header, batch) = match batches.next() {
-        // A batch that ends early is no batch to Kafka.
-        None | Some(Err(BatchError::Truncated { .. })) => return Err(none()),
-        Some(found) => found?,
+    let Some(batch) = next_batch(records)? else {
+        return Err(BatchError::Structure(
+            "a partition's records must hold one record batch",
+        ));
     };
-    if produce_version < 7 && header.compression() == Ok(Compression::Zstd) {
-        return Err(BatchError::UnknownCompression(Compression::Zstd.id()));
+    let header = BatchHeader::parse(batch)?;
+    if produce_version < 7 && header.compression()? == Compression::Zstd {
+        return Err(BatchError::ZstdTooOld);
     }
-    match batches.next() {
-        // What follows and is no whole batch is left unseen, as Kafka leaves it.
-        None | Some(Err(BatchError::Truncated { .. })) => Ok((header, batch)),
-        Some(Err(error)) => Err(error),
-        Some(Ok(_)) => Err(BatchError::invalid(
+    // What follows and is no whole batch is left unseen, as Kafka leaves it.
+    let rest = records.get(batch.len()..).unwrap_or_default();
+    if next_batch(rest)?.is_some() {
+        return Err(BatchError::Structure(
             "a partition's records must hold exactly one record batch",
-        )),
+        ));
     }
+    Ok((header, batch))
 }
 
-/// The rules for a batch from a client that need no decoding (Kafka's `LogValidator.validateBatch` and
-/// `UnifiedLog.analyzeAndValidateRecords`): base offset 0, a count that agrees with the last offset delta, no control
-/// batch, a sequence number with every producer id, a known codec.
-pub fn validate_batch_header(header: &BatchHeader) -> Result<(), BatchError> {
-    if header.base_offset != Offset::ZERO {
-        return Err(BatchError::invalid(format!(
-            "the base offset of a batch to append must be 0, not {}",
-            header.base_offset
-        )));
+/// What is asked of a client's batch before anything else (Kafka's `UnifiedLog.analyzeAndValidateRecords`).
+pub fn validate_base_offset(header: &BatchHeader) -> Result<(), BatchError> {
+    if header.base_offset == Offset::ZERO {
+        return Ok(());
     }
+    Err(BatchError::Invalid(format!(
+        "the base offset of a batch to append must be 0, not {}",
+        header.base_offset
+    )))
+}
+
+/// The rules for the head of a batch from a client (Kafka's `LogValidator.validateBatch`): a known codec, a count that
+/// agrees with the last offset delta, no control batch, a sequence number with every producer id.
+pub fn validate_batch_header(header: &BatchHeader) -> Result<(), BatchError> {
     header.compression()?;
     if header.last_offset_delta < 0 {
         return Err(BatchError::invalid(format!(

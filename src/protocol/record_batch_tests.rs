@@ -104,7 +104,6 @@ fn a_batch_that_breaks_a_rule_is_refused() {
     let good = one_record(Compression::None);
     type Patch = fn(&mut BatchHeader);
     let cases: &[(&str, Patch)] = &[
-        ("base offset", |h| h.base_offset = Offset(1)),
         ("last offset delta", |h| h.last_offset_delta = -1),
         ("count", |h| h.records_count = 0),
         ("count of records", |h| h.records_count = 2),

@@ -77,6 +77,11 @@ pub fn size_i32(value: i32) -> usize {
     size_u32((value << 1 ^ value >> 31) as u32)
 }
 
+/// How many bytes [`write_i64`] takes.
+pub fn size_i64(value: i64) -> usize {
+    size_u64((value << 1 ^ value >> 63) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +123,7 @@ mod tests {
             write_i32(&mut out, narrow);
             let split = out.len();
             write_i64(&mut out, wide);
+            prop_assert_eq!((split, out.len() - split), (size_i32(narrow), size_i64(wide)));
             prop_assert_eq!(read_i32(&out), Some((narrow, split)));
             prop_assert_eq!(read_i64(&out[split..]), Some((wide, out.len() - split)));
             prop_assert_eq!(size_u64(wide as u64), { let mut o = Vec::new(); write_u64(&mut o, wide as u64); o.len() });

@@ -11,7 +11,7 @@ use crate::types::Offset;
 pub struct ReplicaProgress {
     pub log_end: Offset,
     /// Everything below is on its disk.
-    pub flushed: Offset,
+    pub durable: Offset,
 }
 
 /// The high watermark after the in-sync replicas (the leader among them) have come so far. It never
@@ -25,7 +25,7 @@ pub fn advance(
         .into_iter()
         .map(|replica| {
             if durable {
-                replica.flushed.min(replica.log_end)
+                replica.durable.min(replica.log_end)
             } else {
                 replica.log_end
             }
@@ -38,10 +38,10 @@ pub fn advance(
 mod tests {
     use super::*;
 
-    fn at(log_end: i64, flushed: i64) -> ReplicaProgress {
+    fn at(log_end: i64, durable: i64) -> ReplicaProgress {
         ReplicaProgress {
             log_end: Offset(log_end),
-            flushed: Offset(flushed),
+            durable: Offset(durable),
         }
     }
 

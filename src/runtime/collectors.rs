@@ -5,7 +5,9 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use super::node::Node;
+use crate::log::Refused;
 use crate::metrics::{Collect, Samples, table};
+use crate::zab::Role;
 
 /// Holds the node weakly: the metrics it belongs to are the node's own.
 #[derive(Debug)]
@@ -24,9 +26,74 @@ impl Collect for NodeCollector {
         samples.push(table::METADATA_ZXID, &[], image.applied().0 as f64);
         let sessions = node.fetch_sessions.lock().len();
         samples.push(table::FETCH_SESSIONS, &[], sessions as f64);
+        ensemble(&node, samples);
+        log_dirs(&node, samples);
         topics(&node, samples);
         partitions(&node, samples);
         groups(&node, samples);
+    }
+}
+
+fn ensemble(node: &Node, samples: &mut Samples) {
+    let Some(status) = node.ensemble_status() else {
+        return;
+    };
+    for (role, name) in [
+        (Role::Leader, "leader"),
+        (Role::Follower, "follower"),
+        (Role::Observer, "observer"),
+        (Role::Looking, "looking"),
+    ] {
+        let is = f64::from(u8::from(status.role == role));
+        samples.push(table::ZAB_ROLE, &[name], is);
+    }
+    samples.push(table::ZAB_EPOCH, &[], f64::from(status.current_epoch));
+    samples.push(table::ZAB_ELECTIONS, &[], status.elections as f64);
+    samples.push(table::ZAB_VOTERS, &[], status.voters.len() as f64);
+    for (point, zxid) in [
+        ("last", status.last_zxid),
+        ("committed", status.committed),
+        ("applied", node.metadata().applied()),
+    ] {
+        samples.push(table::ZAB_ZXID, &[point], f64::from(zxid.counter()));
+    }
+    if status.role != Role::Leader {
+        return;
+    }
+    for (role, is_voter) in [("follower", true), ("observer", false)] {
+        let learners = status.learners.iter();
+        let current = learners.filter(|l| l.is_up_to_date && l.is_voter == is_voter);
+        samples.push(table::ZAB_LEARNERS, &[role], current.count() as f64);
+    }
+    for learner in &status.learners {
+        let lag = status.last_zxid.0.saturating_sub(learner.acked.0);
+        // Of an earlier epoch it may have anything: at least all of this one is missing.
+        let lag = lag.min(u64::from(status.last_zxid.counter()));
+        let node = learner.node.to_string();
+        samples.push(table::ZAB_LEARNER_LAG, &[&node], lag as f64);
+    }
+}
+
+fn log_dirs(node: &Node, samples: &mut Samples) {
+    let dirs = node.partitions.log_dirs();
+    samples.push(table::OFFLINE_LOG_DIRS, &[], dirs.offline() as f64);
+    let offline = node.partitions.offline_count();
+    samples.push(table::OFFLINE_PARTITIONS, &[], offline as f64);
+    for place in dirs.places() {
+        let path = place.dir.path().display().to_string();
+        let online = f64::from(u8::from(place.dir.is_online()));
+        samples.push(table::LOG_DIR_ONLINE, &[&path], online);
+        let cordoned = f64::from(u8::from(place.dir.is_cordoned()));
+        samples.push(table::LOG_DIR_CORDONED, &[&path], cordoned);
+        let logs = place.dir.log_count();
+        samples.push(table::LOG_DIR_LOGS, &[&path], logs as f64);
+        let space = place.dir.space();
+        let full = f64::from(u8::from(space.refused() > Refused::Nobody));
+        samples.push(table::LOG_DIR_FULL, &[&path], full);
+        samples.push(table::LOG_DIR_FREE, &[&path], space.usable() as f64);
+        samples.push(table::LOG_DIR_FLOOR, &[&path], space.floor() as f64);
+        let refusals = space.refusals();
+        samples.push(table::LOG_DIR_REFUSED, &[&path], refusals as f64);
     }
 }
 
@@ -48,6 +115,16 @@ fn topics(node: &Node, samples: &mut Samples) {
 
 fn partitions(node: &Node, samples: &mut Samples) {
     let mut all = node.partitions.all();
+    let (now, longest) = (
+        node.now(),
+        i64::from(node.config().transaction_max_timeout_ms),
+    );
+    let late = all.iter().filter(|p| p.has_late_transaction(now, longest));
+    samples.push(
+        table::PARTITIONS_WITH_LATE_TRANSACTIONS,
+        &[],
+        late.count() as f64,
+    );
     all.sort_by(|a, b| (&a.topic, a.index).cmp(&(&b.topic, b.index)));
     for partition in all {
         let offsets = partition.offsets();

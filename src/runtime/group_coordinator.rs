@@ -16,14 +16,14 @@ use parking_lot::RwLock;
 
 use super::group_coordinator_loader::{GroupLoader, LoadError};
 use super::group_coordinator_shard::{CoordinatorLog, LogAppend, RunningShard, ShardOptions};
-use super::partition::{Partition, ProduceError};
+use super::partition::Partition;
 use super::partitions::Partitions;
 use crate::config::BrokerConfig;
 use crate::controller::command::{ConfigEntry, CreatableTopic};
 use crate::controller::delta::{MetadataDelta, TopicDelta};
 use crate::controller::image::MetadataImage;
 use crate::controller::topic_image::TopicImage;
-use crate::controller::topics::CONSUMER_OFFSETS;
+use crate::controller::topics::{CONSUMER_OFFSETS, MAX_REPLICATION_FACTOR};
 use crate::error::ErrorCode;
 use crate::group::command::{
     Command, DescribeGroups, DescribedGroup, ListGroups, ListedGroup, Reply, Request,
@@ -31,6 +31,7 @@ use crate::group::command::{
 use crate::group::{GroupConfig, GroupCoordinatorState, partition_for};
 use crate::log::AppendOrigin;
 use crate::log::storage::read_exact_at;
+use crate::protocol::compression::Compression;
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, TimestampMs, TopicId};
 
 /// A partition of `__consumer_offsets` as one reign over it sees it.
@@ -48,10 +49,7 @@ impl CoordinatorLog for LedPartition {
         let appended = self
             .partition
             .append(batch, AppendOrigin::Coordinator, true, now)
-            .map_err(|error| match error {
-                ProduceError::Unavailable(code) => code,
-                ProduceError::Append(error) => error.code(),
-            })?;
+            .map_err(|error| error.code())?;
         Ok(LogAppend {
             base_offset: appended.info.first_offset,
             commit: appended.commit,
@@ -222,6 +220,11 @@ impl GroupCoordinators {
                 offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
             }),
             commit_timeout: Duration::from_millis(timeout_ms),
+            // The row takes nothing but the ids of codecs.
+            compression: u8::try_from(config.offsets_topic_compression_codec)
+                .ok()
+                .and_then(Compression::from_id)
+                .unwrap_or_default(),
         }
     }
 
@@ -416,7 +419,10 @@ pub fn offsets_topic(config: &BrokerConfig, live_brokers: usize) -> CreatableTop
     CreatableTopic {
         name: CONSUMER_OFFSETS.to_owned(),
         num_partitions: config.offsets_topic_num_partitions,
-        replication_factor: config.offsets_topic_replication_factor.min(live_brokers),
+        replication_factor: config
+            .offsets_topic_replication_factor
+            .min(live_brokers)
+            .min(MAX_REPLICATION_FACTOR),
         assignments: Vec::new(),
         configs: vec![
             entry("cleanup.policy", "compact".to_owned()),

@@ -49,6 +49,8 @@ pub struct ShardOptions {
     pub group: Arc<GroupConfig>,
     /// `offsets.commit.timeout.ms`
     pub commit_timeout: Duration,
+    /// `offsets.topic.compression.codec`
+    pub compression: Compression,
 }
 
 /// How far a head of the queue is.
@@ -261,7 +263,7 @@ impl<L: CoordinatorLog> RunningShard<L> {
 
     /// One batch of as many records as fit (at least one), and how many those are.
     fn batch(&self, records: &[Record], limit: usize, now: Now) -> (Vec<u8>, usize) {
-        let mut batch = BatchBuilder::new(Offset::ZERO, Compression::None);
+        let mut batch = BatchBuilder::new(Offset::ZERO, self.options.compression);
         let mut count = 0;
         for record in records {
             let (key, value) = record.encode();

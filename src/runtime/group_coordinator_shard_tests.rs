@@ -72,6 +72,7 @@ fn start(log: &Arc<FakeLog>) -> Arc<RunningShard<Arc<FakeLog>>> {
             offsets_retention_check_interval_ms: 600_000,
         }),
         commit_timeout: Duration::from_millis(5_000),
+        compression: Compression::Lz4,
     };
     RunningShard::start(Arc::clone(log), options, GroupCoordinatorState::default())
 }

@@ -1,8 +1,6 @@
 //! What logs need from time to time: retention, checkpoints, forgetting silent producers, removing files whose
 //! time has come. One thread; nothing here is in the way of a request for longer than a partition's lock.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +8,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::node::Node;
 use super::partition::Partition;
-use crate::log::CheckpointKind;
-use crate::types::{Offset, TimestampMs, TopicPartition};
+use super::partitions::Partitions;
+use crate::log::{CheckpointKind, LogDir};
+use crate::types::TimestampMs;
 
 /// How often files whose delay may be over are looked for.
 const REMOVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +29,7 @@ impl MaintenanceStop {
     }
 
     /// True when it is time to stop.
-    fn wait_until(&self, deadline: Instant) -> bool {
+    pub(super) fn wait_until(&self, deadline: Instant) -> bool {
         let mut stopping = self.stopping.lock();
         while !*stopping {
             if self.told.wait_until(&mut stopping, deadline).timed_out() {
@@ -93,16 +92,18 @@ pub fn run(node: &Arc<Node>, stop: &MaintenanceStop) {
 }
 
 fn perform(node: &Node, task: Task) {
+    let checkpoint = |kind| node.partitions.checkpoints().write(&node.partitions, kind);
     match task {
         Task::Retention => {
-            delete_old_segments(node);
-            for partition in node.partitions.all() {
-                partition.with_log(|log| log.close_idle_files());
-            }
+            delete_old_segments(&node.partitions, node.now(), |_| true);
+            node.partitions.logs().close_idle_files();
         }
-        Task::RecoveryPoints => checkpoint(node, CheckpointKind::RecoveryPoint),
-        Task::LogStarts => checkpoint(node, CheckpointKind::LogStartOffset),
-        Task::HighWatermarks => checkpoint(node, CheckpointKind::HighWatermark),
+        Task::RecoveryPoints => {
+            checkpoint(CheckpointKind::RecoveryPoint);
+            checkpoint(CheckpointKind::Cleaner);
+        }
+        Task::LogStarts => checkpoint(CheckpointKind::LogStartOffset),
+        Task::HighWatermarks => checkpoint(CheckpointKind::HighWatermark),
         Task::Producers => {
             let kept = i64::from(node.config().producer_id_expiration_ms);
             let silent_since = TimestampMs(node.now().0 - kept);
@@ -117,65 +118,40 @@ fn perform(node: &Node, task: Task) {
     }
 }
 
-fn delete_old_segments(node: &Node) {
-    for partition in node.partitions.all() {
-        match partition.delete_old_segments(node.now()) {
-            Ok(Some(files)) => {
-                tracing::info!(%partition, files = files.paths.len(), "old segments are deleted");
-                node.partitions.logs().doom(files);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%partition, %error, "old segments could not be deleted");
-            }
-        }
-    }
+/// Those of a directory that has failed are left alone.
+fn online(partitions: &Partitions) -> impl Iterator<Item = Arc<Partition>> {
+    let all = partitions.all().into_iter();
+    all.filter(|partition| partition.is_online())
 }
 
-/// Writes one kind of checkpoint of every directory.
-pub fn checkpoint(node: &Node, kind: CheckpointKind) {
-    let mut by_dir: BTreeMap<PathBuf, BTreeMap<TopicPartition, Offset>> = node
-        .partitions
-        .logs()
-        .directories()
-        .into_iter()
-        .map(|dir| (dir, BTreeMap::new()))
-        .collect();
-    for partition in node.partitions.all() {
-        let (dir, name) = place(&partition);
-        let offsets = partition.offsets();
-        let offset = match kind {
-            CheckpointKind::RecoveryPoint => offsets.flushed,
-            CheckpointKind::HighWatermark => offsets.high_watermark,
-            CheckpointKind::LogStartOffset => offsets.log_start,
-        };
-        // A log start of 0 goes without saying.
-        if kind == CheckpointKind::LogStartOffset && offset == Offset::ZERO {
-            continue;
-        }
-        by_dir.entry(dir).or_default().insert(name, offset);
-    }
-    for (dir, offsets) in by_dir {
-        write(node, kind, &dir, &offsets);
-    }
-}
-
-fn place(partition: &Partition) -> (PathBuf, TopicPartition) {
-    partition.with_log(|log| {
-        (
-            log.parent_directory().to_owned(),
-            log.topic_partition().clone(),
-        )
-    })
-}
-
-fn write(
-    node: &Node,
-    kind: CheckpointKind,
-    dir: &Path,
-    offsets: &BTreeMap<TopicPartition, Offset>,
+/// What retention lets go in these directories.
+pub(super) fn delete_old_segments(
+    partitions: &Partitions,
+    now: TimestampMs,
+    wanted: impl Fn(&LogDir) -> bool,
 ) {
-    if let Err(error) = node.partitions.logs().checkpoint(kind, dir, offsets) {
-        tracing::error!(dir = %dir.display(), ?kind, %error, "a checkpoint could not be written");
+    for partition in online(partitions).filter(|partition| wanted(&partition.dir())) {
+        delete_old_segments_of(partitions, &partition, now);
+    }
+}
+
+/// Leaves a log alone that is being cleaned.
+pub(super) fn delete_old_segments_of(
+    partitions: &Partitions,
+    partition: &Partition,
+    now: TimestampMs,
+) {
+    match partition.delete_old_segments(now) {
+        Ok(Some(files)) => {
+            tracing::info!(%partition, files = files.paths.len(), "old segments are deleted");
+            partitions.logs().doom(files);
+        }
+        Ok(None) => {}
+        Err(error) if !partition.is_online() => {
+            tracing::debug!(%partition, %error, "old segments stay");
+        }
+        Err(error) => {
+            tracing::error!(%partition, %error, "old segments could not be deleted");
+        }
     }
 }

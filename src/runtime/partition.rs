@@ -1,26 +1,39 @@
 //! One partition on this node: its log behind a short lock, who may write, how far it may be read,
 //! and who waits for that.
 //!
-//! Invariants: the lock is never held across an await or a flush; log_start ≤ high_watermark ≤
+//! Invariants: the lock is never held across an await or a flush; log_start ≤ last_stable ≤ high_watermark ≤
 //! log_end; the high watermark never goes back; a waiter for an offset is answered exactly once.
 //! Decides nothing about leadership: that comes with the committed metadata.
 
+mod flush;
+pub mod moving;
+
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub(super) use self::flush::FlushStep;
+use self::moving::FutureLog;
 use super::fetch_waiter::FetchWaiter;
-use super::flusher::Flusher;
+use super::log_dirs::Place;
 use crate::config::TopicConfig;
 use crate::error::ErrorCode;
 use crate::log::{
-    AppendError, AppendInfo, AppendOrigin, FetchedSlice, LogConfig, PartitionLog, ReadError,
+    AppendError, AppendInfo, AppendOrigin, LogConfig, LogDir, PartitionLog, ProducerEntry,
+    ReadError, Reads, is_disk_full, is_process_limit,
 };
 use crate::replication::high_watermark::{self, ReplicaProgress};
-use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, TimestampMs, TopicId};
+use crate::types::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, TimestampMs, TopicId};
+
+pub use super::partition_read::{Isolation, NotRead, ReadOutcome, ReadRequest};
+
+/// The last of what was appended is taken to be in memory for so long.
+const STAYS_CACHED: Duration = Duration::from_secs(30);
 
 /// What has gone through a topic on this node since it started.
 #[derive(Debug, Default)]
@@ -42,8 +55,23 @@ pub enum ProduceError {
     /// This node does not lead the partition, or cannot.
     #[error("{0}")]
     Unavailable(ErrorCode),
+    /// Its log directory keeps what room is left: retriable.
+    #[error(
+        "The log directory of this partition is too full: {free} bytes are free, and {floor} are kept free."
+    )]
+    DiskFull { free: u64, floor: u64 },
     #[error(transparent)]
     Append(#[from] AppendError),
+}
+
+impl ProduceError {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            ProduceError::Unavailable(code) => *code,
+            ProduceError::DiskFull { .. } => ErrorCode::KafkaStorageError,
+            ProduceError::Append(error) => error.code(),
+        }
+    }
 }
 
 /// An append that was made.
@@ -54,41 +82,14 @@ pub struct Appended {
     pub commit: Option<oneshot::Receiver<CommitOutcome>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct ReadRequest {
-    pub offset: Offset,
-    pub max_bytes: usize,
-    /// Give the first batch even when it is larger.
-    pub min_one_batch: bool,
-    pub isolation: Isolation,
-    pub current_leader_epoch: LeaderEpoch,
-    pub last_fetched_epoch: LeaderEpoch,
-}
-
-/// What a read found.
-#[derive(Debug)]
-pub struct ReadOutcome {
-    pub high_watermark: Offset,
-    pub last_stable_offset: Offset,
-    pub log_start_offset: Offset,
-    pub slice: Option<FetchedSlice>,
-    /// The reader's log went another way: the leader's last common epoch and where it ends.
-    pub diverging: Option<(LeaderEpoch, Offset)>,
-}
-
 /// Offsets as `/metrics` and the describing APIs show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionOffsets {
     pub log_start: Offset,
     pub high_watermark: Offset,
     pub log_end: Offset,
-    pub flushed: Offset,
+    /// Everything below is in the segment files on disk.
+    pub recovery_point: Offset,
     pub size_bytes: u64,
     pub segments: usize,
 }
@@ -96,17 +97,30 @@ pub struct PartitionOffsets {
 #[derive(Debug)]
 struct State {
     log: PartitionLog,
+    place: Place,
+    /// Its copy in another directory, while it moves.
+    future: Option<Arc<FutureLog>>,
+    /// Nothing is flushed while a copy takes the log's place.
+    flushes_held: bool,
     /// `None` while another node leads.
     leading: Option<LeaderEpoch>,
     leader: NodeId,
     config: Arc<TopicConfig>,
+    /// Where the log ended when this node began to lead it.
+    leading_from: Offset,
     high_watermark: Offset,
+    /// As the waiting readers were last told.
+    last_stable_told: Offset,
     /// Bytes ever appended, and those of them that are below the high watermark.
     appended_bytes: u64,
+    /// When the last of them came.
+    appended_at: Option<Instant>,
     readable_bytes: u64,
     /// `appended_bytes` when the flush in flight began.
     flushing_bytes: u64,
     queued_to_flush: bool,
+    /// `flush.ms` runs for what was appended.
+    flush_timer: bool,
     commits: VecDeque<(Offset, oneshot::Sender<CommitOutcome>)>,
     readers: Vec<Arc<FetchWaiter>>,
     /// Set once: deleted, or its disk failed.
@@ -119,35 +133,41 @@ pub struct Partition {
     pub topic_id: TopicId,
     pub index: PartitionId,
     pub counters: Arc<TopicCounters>,
-    flusher: Arc<Flusher>,
     state: Mutex<State>,
 }
 
 impl Partition {
     pub fn new(
-        log: PartitionLog,
+        mut log: PartitionLog,
         config: Arc<TopicConfig>,
         counters: Arc<TopicCounters>,
-        flusher: Arc<Flusher>,
+        place: Place,
         high_watermark: Offset,
     ) -> Self {
         let bounded = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+        log.on_high_watermark_updated(bounded);
         Self {
             topic: Arc::clone(&log.topic_partition().topic),
             topic_id: log.topic_id(),
             index: log.topic_partition().partition,
             counters,
-            flusher,
             state: Mutex::new(State {
                 log,
+                place,
+                future: None,
+                flushes_held: false,
                 leading: None,
                 leader: NodeId::NONE,
                 config,
+                leading_from: Offset::ZERO,
                 high_watermark: bounded,
+                last_stable_told: bounded,
                 appended_bytes: 0,
+                appended_at: None,
                 readable_bytes: 0,
                 flushing_bytes: 0,
                 queued_to_flush: false,
+                flush_timer: false,
                 commits: VecDeque::new(),
                 readers: Vec::new(),
                 closed: None,
@@ -162,8 +182,9 @@ impl Partition {
         if leader == me {
             if state.leading != Some(epoch) {
                 state.leading = Some(epoch);
-                let end = state.log.log_end_offset();
-                state.log.assign_epoch_start(epoch, end);
+                state.leading_from = state.log.log_end_offset();
+                let start = state.leading_from;
+                state.log.assign_epoch_start(epoch, start);
             }
         } else {
             state.leading = None;
@@ -173,10 +194,16 @@ impl Partition {
     }
 
     pub fn configure(self: &Arc<Self>, config: Arc<TopicConfig>) {
-        let mut state = self.state.lock();
-        state.log.set_config(LogConfig::from(&*config));
-        state.config = config;
-        self.advance_high_watermark(&mut state);
+        let future = {
+            let mut state = self.state.lock();
+            state.log.set_config(LogConfig::from(&*config));
+            state.config = Arc::clone(&config);
+            self.advance_high_watermark(&mut state);
+            state.future.clone()
+        };
+        if let Some(future) = future {
+            future.with_log(|log| log.set_config(LogConfig::from(&*config)));
+        }
     }
 
     pub fn config(&self) -> Arc<TopicConfig> {
@@ -193,24 +220,24 @@ impl Partition {
     ) -> Result<Appended, ProduceError> {
         let mut state = self.state.lock();
         let epoch = state.leading_epoch().map_err(ProduceError::Unavailable)?;
-        let info = state
-            .log
-            .append_as_leader(records, epoch, origin, now)
-            .inspect_err(|error| {
-                if error.is_disk_failure() {
-                    tracing::error!(partition = %self, %error, "the log cannot be written: the partition goes offline");
-                }
+        let space = state.place.dir.space();
+        if !space.admits(origin) {
+            return Err(ProduceError::DiskFull {
+                free: space.usable(),
+                floor: space.floor(),
             });
-        let info = match info {
+        }
+        let info = match state.log.append_as_leader(records, epoch, origin, now) {
             Ok(info) => info,
             Err(error) => {
-                if error.is_disk_failure() {
-                    state.close(ErrorCode::KafkaStorageError);
+                if let AppendError::Disk(cause) = &error {
+                    state.on_failed_write(self, cause);
                 }
                 return Err(error.into());
             }
         };
         state.appended_bytes += info.bytes as u64;
+        state.appended_at = Some(Instant::now());
         self.counters
             .messages_in
             .fetch_add(info.records as u64, Ordering::Relaxed);
@@ -227,7 +254,9 @@ impl Partition {
         Ok(Appended { info, commit })
     }
 
-    pub fn read(&self, request: ReadRequest) -> Result<ReadOutcome, ErrorCode> {
+    /// Reads without waiting for the disk, or at whatever it takes: see `Reads`. Only `Reads::Blocking` is sure to be
+    /// answered.
+    pub fn read_as(&self, reads: Reads, request: ReadRequest) -> Result<ReadOutcome, NotRead> {
         let state = self.state.lock();
         state.check_epoch(request.current_leader_epoch)?;
         state.leading_epoch()?;
@@ -236,49 +265,63 @@ impl Partition {
             last_stable_offset: state.last_stable_offset(),
             log_start_offset: state.log.log_start_offset(),
             slice: None,
+            more_readable: false,
+            aborted: None,
             diverging: None,
         };
         if request.last_fetched_epoch != LeaderEpoch::UNKNOWN {
             let (epoch, end) = state
                 .log
                 .end_offset_for_epoch(request.last_fetched_epoch)
-                .ok_or(ErrorCode::OffsetOutOfRange)?;
+                .ok_or(NotRead::Refused(ErrorCode::OffsetOutOfRange))?;
             if epoch < request.last_fetched_epoch || end < request.offset {
                 outcome.diverging = Some((epoch, end));
                 return Ok(outcome);
             }
         }
-        let bound = match request.isolation {
-            Isolation::ReadUncommitted => state.high_watermark,
-            Isolation::ReadCommitted => outcome.last_stable_offset,
-        };
-        outcome.slice = state
-            .log
-            .read(
-                request.offset,
-                request.max_bytes,
-                bound,
-                request.min_one_batch,
-            )
-            .map_err(|error| match error {
-                ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-                ReadError::Io(error) => {
-                    tracing::error!(partition = %self, %error, "the log cannot be read");
-                    ErrorCode::KafkaStorageError
-                }
-            })?;
+        let found = state.read_log(reads, &request, &mut outcome);
+        found.map_err(|error| match error {
+            ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange.into(),
+            ReadError::NotCached(missing) => NotRead::NotCached(missing),
+            ReadError::Io(error) => self.read_failed(&error).into(),
+        })?;
         Ok(outcome)
+    }
+
+    /// Reads, whatever it takes.
+    pub fn read(&self, request: ReadRequest) -> Result<ReadOutcome, ErrorCode> {
+        match self.read_as(Reads::Blocking, request) {
+            Ok(outcome) => Ok(outcome),
+            Err(NotRead::Refused(code)) => Err(code),
+            Err(NotRead::NotCached(_)) => Err(ErrorCode::KafkaStorageError),
+        }
+    }
+
+    fn read_failed(&self, error: &io::Error) -> ErrorCode {
+        tracing::error!(partition = %self, %error, "the log cannot be read");
+        match error.kind() {
+            // As Kafka's `CorruptRecordException`: another replica may have it whole.
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => ErrorCode::CorruptMessage,
+            _ => ErrorCode::KafkaStorageError,
+        }
     }
 
     /// Puts a waiting fetch on the list, or wakes it at once when there is already news of what it
     /// saw when it read.
-    pub fn watch(&self, waiter: &Arc<FetchWaiter>, seen: Offset) {
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, seen: &ReadOutcome) {
         let mut state = self.state.lock();
-        if state.high_watermark != seen || state.closed.is_some() || state.leading.is_none() {
+        let news = (seen.high_watermark, seen.last_stable_offset)
+            != (state.high_watermark, state.last_stable_offset());
+        if news || state.leading_epoch().is_err() {
             waiter.wake();
         } else {
             state.readers.push(Arc::clone(waiter));
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_readers(&self) -> usize {
+        self.state.lock().readers.len()
     }
 
     pub fn unwatch(&self, waiter: &Arc<FetchWaiter>) {
@@ -297,14 +340,33 @@ impl Partition {
         let mut state = self.state.lock();
         state.check_epoch(current_leader_epoch)?;
         let leader_epoch = state.leading_epoch()?;
-        let (high_watermark, last_stable_offset) =
-            (state.high_watermark, state.last_stable_offset());
+        let (high_watermark, last_stable_offset, leading_from) = (
+            state.high_watermark,
+            state.last_stable_offset(),
+            state.leading_from,
+        );
         Ok(look(LogView {
             log: &mut state.log,
             leader_epoch,
+            leading_from,
             high_watermark,
             last_stable_offset,
         }))
+    }
+
+    /// The producers that the log knows, by id; a follower knows them, too.
+    pub fn producers(&self) -> Result<Vec<(ProducerId, ProducerEntry)>, ErrorCode> {
+        let state = self.state.lock();
+        state.usable()?;
+        let entries = state.log.producers().entries().into_iter();
+        Ok(entries.map(|(id, entry)| (id, entry.clone())).collect())
+    }
+
+    /// Whether this node leads it and a transaction in it should have been ended long ago.
+    pub fn has_late_transaction(&self, now: TimestampMs, max_timeout_ms: i64) -> bool {
+        let state = self.state.lock();
+        let producers = state.log.producers();
+        state.leading_epoch().is_ok() && producers.has_late_transaction(now, max_timeout_ms)
     }
 
     /// Runs something short on the log, whoever leads.
@@ -328,38 +390,21 @@ impl Partition {
             log_start: state.log.log_start_offset(),
             high_watermark: state.high_watermark,
             log_end: state.log.log_end_offset(),
-            flushed: state.log.flushed_offset(),
+            recovery_point: state.log.recovery_point(),
             size_bytes: state.log.size_bytes(),
             segments: state.log.segment_count(),
         }
     }
 
-    /// The flusher's part: what is unflushed now goes to disk outside the lock.
-    pub(super) fn flush(self: &Arc<Self>) {
-        let work = {
-            let mut state = self.state.lock();
-            state.queued_to_flush = false;
-            if state.closed.is_some() {
-                return;
-            }
-            state.flushing_bytes = state.appended_bytes;
-            state.log.begin_flush()
-        };
-        let (up_to, result) = match work {
-            Ok(None) => return,
-            Ok(Some(work)) => (work.up_to, work.run()),
-            Err(error) => (Offset::ZERO, Err(error)),
-        };
+    /// Makes the directory of a new log, unless that is done or the partition is gone.
+    pub(super) fn make_log(&self) {
         let mut state = self.state.lock();
-        match result {
-            Ok(()) => {
-                state.log.finish_flush(up_to);
-                self.advance_high_watermark(&mut state);
-            }
-            Err(error) => {
-                tracing::error!(partition = %self, %error, "a flush failed: the partition goes offline");
-                state.close(ErrorCode::KafkaStorageError);
-            }
+        if state.closed.is_some() {
+            return;
+        }
+        if let Err(error) = state.log.ensure_made() {
+            // Its first append tries again, and says so to whoever sent it.
+            tracing::error!(partition = %self, %error, "the directory of a new log cannot be made");
         }
     }
 
@@ -367,18 +412,33 @@ impl Partition {
     pub fn delete_old_segments(
         &self,
         now: TimestampMs,
-    ) -> std::io::Result<Option<crate::log::DoomedFiles>> {
+    ) -> io::Result<Option<crate::log::DoomedFiles>> {
         let mut state = self.state.lock();
         let bound = state.high_watermark;
         state.log.delete_old_segments(bound, now)
     }
 
     /// For a clean shutdown: everything is flushed, and the directory says so.
-    pub fn close_clean(self: &Arc<Self>) -> std::io::Result<()> {
+    pub fn close_clean(self: &Arc<Self>) -> io::Result<()> {
         self.flush();
-        let mut state = self.state.lock();
-        state.close(ErrorCode::NotLeaderOrFollower);
-        state.log.close_clean()
+        let future = {
+            let mut state = self.state.lock();
+            state.close(ErrorCode::NotLeaderOrFollower);
+            state.log.close_clean()?;
+            state.future.take()
+        };
+        future.map_or(Ok(()), |future| future.close_clean())
+    }
+
+    /// The log directory that the log lies in.
+    pub fn dir(&self) -> Arc<LogDir> {
+        Arc::clone(&self.state.lock().place.dir)
+    }
+
+    /// Whether its log can be used.
+    pub fn is_online(&self) -> bool {
+        let state = self.state.lock();
+        state.closed != Some(ErrorCode::KafkaStorageError) && state.place.dir.is_online()
     }
 
     /// Takes the log away for good; whoever waits is told `code`.
@@ -387,24 +447,30 @@ impl Partition {
     }
 
     fn advance_high_watermark(self: &Arc<Self>, state: &mut State) {
-        if state.leading.is_none() || state.closed.is_some() {
+        // What a directory that has failed says it has is not believed.
+        if state.leading_epoch().is_err() {
             return;
         }
         let mine = ReplicaProgress {
             log_end: state.log.log_end_offset(),
-            flushed: state.log.flushed_offset(),
+            durable: state.log.durable_offset(),
         };
         let durable = state.config.durable_acks;
         let reached = high_watermark::advance(state.high_watermark, [mine], durable);
         let due = durable || state.log.flush_is_due();
-        if due && mine.flushed < mine.log_end && !state.queued_to_flush {
+        if due && mine.durable < mine.log_end && !state.queued_to_flush {
             state.queued_to_flush = true;
-            self.flusher.enqueue(Arc::clone(self));
+            state.place.flusher.enqueue(Arc::clone(self));
+        }
+        if !durable && mine.durable < mine.log_end {
+            self.start_flush_timer(state);
         }
         if reached == state.high_watermark {
+            state.tell_last_stable();
             return;
         }
         state.high_watermark = reached;
+        state.log.on_high_watermark_updated(reached);
         let readable = if reached == mine.log_end {
             state.appended_bytes
         } else {
@@ -415,6 +481,7 @@ impl Partition {
         for reader in &state.readers {
             reader.bytes_readable(more);
         }
+        state.tell_last_stable();
         while let Some((target, _)) = state.commits.front() {
             if *target > reached {
                 break;
@@ -431,16 +498,25 @@ impl Partition {
 pub struct LogView<'a> {
     pub log: &'a mut PartitionLog,
     pub leader_epoch: LeaderEpoch,
+    /// Where the log ended when the epoch began.
+    pub leading_from: Offset,
     pub high_watermark: Offset,
     pub last_stable_offset: Offset,
 }
 
 impl State {
-    fn leading_epoch(&self) -> Result<LeaderEpoch, ErrorCode> {
+    /// Whoever leads.
+    fn usable(&self) -> Result<(), ErrorCode> {
         match self.closed {
             Some(code) => Err(code),
-            None => self.leading.ok_or(ErrorCode::NotLeaderOrFollower),
+            None if !self.place.dir.is_online() => Err(ErrorCode::KafkaStorageError),
+            None => Ok(()),
         }
+    }
+
+    fn leading_epoch(&self) -> Result<LeaderEpoch, ErrorCode> {
+        self.usable()?;
+        self.leading.ok_or(ErrorCode::NotLeaderOrFollower)
     }
 
     /// KIP-320: a client that knows another epoch than this leader must look again.
@@ -454,9 +530,52 @@ impl State {
         }
     }
 
-    /// Without transactions everything committed is stable.
+    fn was_appended_lately(&self) -> bool {
+        self.appended_at
+            .is_some_and(|at| at.elapsed() < STAYS_CACHED)
+    }
+
+    /// Everything below is decided, and the decision cannot be lost.
     fn last_stable_offset(&self) -> Offset {
-        self.high_watermark
+        self.log
+            .first_unstable_offset()
+            .map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// Wakes who waits for decisions when there are some.
+    fn tell_last_stable(&mut self) {
+        let last_stable = self.last_stable_offset();
+        if last_stable != self.last_stable_told {
+            self.last_stable_told = last_stable;
+            for reader in &self.readers {
+                reader.more_is_stable();
+            }
+        }
+    }
+
+    /// Puts what is there into the outcome.
+    fn read_log(
+        &self,
+        reads: Reads,
+        request: &ReadRequest,
+        outcome: &mut ReadOutcome,
+    ) -> Result<(), ReadError> {
+        let bound = outcome.bound(request.isolation);
+        let (offset, max_bytes) = (request.offset, request.max_bytes);
+        let log = &self.log;
+        outcome.slice = log.read_as(reads, offset, max_bytes, bound, request.min_one_batch)?;
+        if let Some(slice) = &mut outcome.slice {
+            slice.is_recent &= self.was_appended_lately();
+        }
+        let next = outcome.slice.as_ref().map(|slice| slice.next_offset);
+        outcome.more_readable = next.is_some_and(|next| next.is_none_or(|next| next < bound));
+        if request.isolation == Isolation::ReadCommitted {
+            outcome.aborted = Some(match next {
+                Some(next) => log.collect_aborted_as(reads, offset, next.unwrap_or(bound))?,
+                None => Vec::new(),
+            });
+        }
+        Ok(())
     }
 
     fn fail_waiters(&mut self, code: ErrorCode) {
@@ -468,9 +587,30 @@ impl State {
         }
     }
 
+    /// A write that failed has changed nothing. A full disk, or a process at its limits, may take the next one;
+    /// what else there is takes the log away.
+    fn on_failed_write(&mut self, partition: &Partition, error: &io::Error) {
+        if is_disk_full(error) || is_process_limit(error) {
+            tracing::warn!(%partition, %error, "a write failed: the producer tries again");
+        } else {
+            if self.place.dir.is_online() {
+                tracing::error!(%partition, %error, "the log cannot be written: the partition goes offline");
+            }
+            self.close(ErrorCode::KafkaStorageError);
+        }
+    }
+
+    fn flush_failed(&mut self, error: &io::Error) {
+        if self.closed.is_none() {
+            self.place.dir.fail("a flush failed", error);
+            self.close(ErrorCode::KafkaStorageError);
+        }
+    }
+
     fn close(&mut self, code: ErrorCode) {
         self.closed = Some(code);
         self.leading = None;
+        self.log.abort_cleaning();
         self.fail_waiters(code);
     }
 }

@@ -1,17 +1,29 @@
-//! A peer: the phases, and the way of messages between its leading and its following half.
+//! A peer: the machine itself. Here are its state, its way in (`step`) and its way out (`ready`);
+//! what it does in each phase is in `looking`, `following`, `leading` and `broadcast`.
+//!
+//! A leader is a learner of itself: its own promises and acknowledgements wait for its disk like
+//! everybody's, and count like everybody's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
+use crate::state_machine::Tick;
 use crate::types::{NodeId, Zxid};
 use crate::zab::Recovered;
-use crate::zab::election::{Election, Vote};
-use crate::zab::follower::{self, Answer, Epochs};
+use crate::zab::admission::{Hello, PROTOCOL_VERSION, Refusal, admit};
+use crate::zab::disk::Disk;
+use crate::zab::election::Election;
+use crate::zab::following::Following;
 use crate::zab::history::History;
-use crate::zab::leader::Leader;
-use crate::zab::message::{Message, Proposal};
-use crate::zab::quorum::Voters;
+use crate::zab::leading::{Leading, LeadingStage};
+use crate::zab::looking::Looking;
+use crate::zab::message::{LearnerInfo, Message, Proposal, ProposalKind};
+use crate::zab::options::{EnsembleError, NotLeading, PeerOptions};
+use crate::zab::ready::{Event, Input, Ready, Receipt};
+use crate::zab::settings::Settings;
+use crate::zab::voters::{Configurations, InvalidVoters, Voters};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -21,112 +33,120 @@ pub enum Phase {
     Broadcast,
 }
 
-/// What happens to a peer, proposals apart.
-#[derive(Debug)]
-pub enum Input {
-    /// Once, first.
-    Start,
-    /// What `Ready::persist` asked for, and everything asked for before, is on disk.
-    Durable(Receipt),
-}
-
-/// What a peer wants done. Nothing in it waits for anything else in it.
-#[derive(Debug, Default)]
-pub struct Ready {
-    /// To be written in this order and made durable, then answered by `Input::Durable`.
-    pub persist: Option<Persist>,
-    /// To other servers.
-    pub send: Vec<(NodeId, Message)>,
-    /// Committed: to be applied in this order.
-    pub apply: Vec<Proposal>,
+/// The epochs as they are on disk, or will be when the writes before are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epochs {
+    pub accepted: u32,
+    pub current: u32,
 }
 
 #[derive(Debug)]
-pub struct Persist {
-    pub writes: Vec<Write>,
-    pub receipt: Receipt,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
-    AcceptedEpoch(u32),
-    CurrentEpoch(u32),
-    /// At the end of the log. One flush may make all of them durable.
-    Append(Vec<Proposal>),
-}
-
-/// Proof of a durable write. Only a peer makes one, and only with the write to do.
-#[derive(Debug)]
-pub struct Receipt(u64);
-
-/// Nothing can be proposed here now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this server does not lead")]
-pub struct NotLeading;
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EnsembleError {
-    #[error(
-        "an ensemble of {0} voters is not supported by this version: name one voter, this node"
-    )]
-    TooLarge(usize),
-    #[error("node {0} is not a voter: an ensemble of one consists of this node")]
-    NotAVoter(NodeId),
+#[cfg_attr(test, derive(Clone))]
+pub(super) enum Role {
+    Looking(Looking),
+    Following(Following),
+    Leading(Box<Leading>),
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Peer {
-    id: NodeId,
-    voters: Voters,
-    phase: Phase,
-    epochs: Epochs,
-    history: History,
-    election: Election,
-    leader: Option<Leader>,
+    pub(super) id: NodeId,
+    pub(super) directory: Option<Uuid>,
+    cluster_id: Option<String>,
+    pub(super) settings: Settings,
+    pub(super) now: Tick,
+    /// After a pause of this server nobody's silence is held against them until here.
+    pub(super) grace_until: Tick,
+    pub(super) chance: u64,
+    pub(super) links: BTreeSet<NodeId>,
+    pub(super) configurations: Configurations,
+    pub(super) epochs: Epochs,
+    /// The highest epoch that anybody said to have accepted.
+    pub(super) seen_epoch: u32,
+    pub(super) history: History,
+    /// As far as is known here.
+    pub(super) committed: Zxid,
+    pub(super) disk: Disk,
+    pub(super) election: Election,
+    pub(super) elections: u64,
+    /// Numbers the times that this server looked for a leader: what it promised in one is void in the next.
+    pub(super) attempt: u64,
+    pub(super) role: Role,
+    /// From those who took this server for the leader before it knew.
+    pub(super) early_infos: BTreeMap<NodeId, LearnerInfo>,
     /// From this peer to itself.
-    inbox: VecDeque<Message>,
-    ready: Ready,
-    /// Writes asked for since the last `ready`.
-    writes: Vec<Write>,
-    /// Receipts are numbered.
-    next_receipt: u64,
-    /// Answers to the leader that wait for the receipt of this number, oldest first.
-    answers: VecDeque<(u64, Message)>,
+    pub(super) inbox: VecDeque<Message>,
+    pub(super) ready: Ready,
+    #[cfg(test)]
+    pub mutation: crate::zab::mutation::Mutation,
 }
 
 impl Peer {
-    pub fn new(id: NodeId, voters: Voters, recovered: Recovered) -> Result<Self, EnsembleError> {
-        if voters.len() > 1 {
-            return Err(EnsembleError::TooLarge(voters.len()));
+    pub fn new(options: PeerOptions, recovered: Recovered) -> Result<Self, EnsembleError> {
+        let voters = recovered.voters.unwrap_or(options.voters);
+        let mut configurations = Configurations::new(recovered.snapshot, voters);
+        for proposal in &recovered.proposals {
+            if proposal.kind == ProposalKind::Reconfig {
+                let voters = Voters::decode(&proposal.payload)
+                    .map_err(|error| EnsembleError::Voters(proposal.zxid, error))?;
+                configurations.append(proposal.zxid, voters);
+            }
         }
-        if !voters.contains(id) {
-            return Err(EnsembleError::NotAVoter(id));
+        if configurations.newest().is_empty() {
+            return Err(EnsembleError::NoVoters);
         }
+        let history = History::new(recovered.snapshot, recovered.proposals);
         Ok(Self {
-            id,
-            voters,
-            phase: Phase::Election,
+            id: options.node,
+            directory: options.directory,
+            cluster_id: options.cluster_id,
+            settings: options.settings,
+            now: Tick(0),
+            grace_until: Tick(0),
+            chance: options.seed,
+            links: BTreeSet::new(),
+            configurations,
             epochs: Epochs {
                 accepted: recovered.accepted_epoch,
                 current: recovered.current_epoch,
             },
-            history: History::new(recovered.snapshot, recovered.proposals),
+            seen_epoch: 0,
+            committed: recovered.snapshot,
+            disk: Disk::new(history.last()),
+            history,
             election: Election::default(),
-            leader: None,
+            elections: 0,
+            attempt: 0,
+            role: Role::Looking(Looking::default()),
+            early_infos: BTreeMap::new(),
             inbox: VecDeque::new(),
             ready: Ready::default(),
-            writes: Vec::new(),
-            next_receipt: 0,
-            answers: VecDeque::new(),
+            #[cfg(test)]
+            mutation: crate::zab::mutation::Mutation::None,
         })
     }
 
     pub fn phase(&self) -> Phase {
-        self.phase
+        match &self.role {
+            Role::Looking(_) => Phase::Election,
+            Role::Following(following) => following.phase(),
+            Role::Leading(leading) => leading.stage.phase(),
+        }
     }
 
+    /// Established: it may propose.
     pub fn is_leading(&self) -> bool {
-        self.phase == Phase::Broadcast && self.leader.as_ref().is_some_and(Leader::is_established)
+        matches!(&self.role, Role::Leading(leading) if leading.stage == LeadingStage::Broadcast)
+    }
+
+    /// Whom this node follows or is, established or not.
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Looking(_) => None,
+            Role::Following(following) => Some(following.leader),
+            Role::Leading(_) => Some(self.id),
+        }
     }
 
     pub fn current_epoch(&self) -> u32 {
@@ -143,178 +163,241 @@ impl Peer {
         self.history.delivered()
     }
 
-    pub fn step(&mut self, input: Input) {
-        match input {
-            Input::Start => self.elect(),
-            Input::Durable(receipt) => self.on_durable(receipt),
-        }
-        self.drain_inbox();
+    /// The newest configuration in the log.
+    pub fn voters(&self) -> &Voters {
+        self.configurations.newest()
     }
 
-    /// Puts a transaction behind all others. When the epoch's counters are used up there is an
-    /// election first: the caller proposes again once this peer leads.
-    pub fn propose(&mut self, payload: Bytes) -> Result<Zxid, NotLeading> {
-        if !self.is_leading() {
-            return Err(NotLeading);
+    /// As of a place in the log: what belongs into a snapshot at it.
+    pub fn voters_at(&self, zxid: Zxid) -> &Voters {
+        self.configurations.at(zxid)
+    }
+
+    /// As of what was handed out to be applied.
+    pub fn voters_applied(&self) -> &Voters {
+        self.voters_at(self.delivered())
+    }
+
+    pub fn is_voter(&self) -> bool {
+        self.counting_voters().contains(self.id)
+    }
+
+    /// Once the cluster has one.
+    pub fn set_cluster_id(&mut self, cluster_id: String) {
+        self.cluster_id = Some(cluster_id);
+    }
+
+    /// Up to date with a leader now, itself perhaps.
+    pub fn is_current(&self) -> bool {
+        self.phase() == Phase::Broadcast
+    }
+
+    /// What this node says first on a connection; `incarnation` is the process.
+    pub fn hello(&self, incarnation: Uuid) -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            cluster_id: self.cluster_id.clone(),
+            node: self.id,
+            directory: self.directory.unwrap_or_default(),
+            is_voter: self.is_voter(),
+            incarnation,
         }
-        let leader = self.leader.as_mut().ok_or(NotLeading)?;
-        let Some(proposal) = leader.propose(payload) else {
-            self.elect();
-            self.drain_inbox();
-            return Err(NotLeading);
-        };
-        let zxid = proposal.zxid;
-        self.tell_all(Message::Propose(proposal));
+    }
+
+    /// Whether a connection may be used; to be asked on both ends, before `Input::Connected`.
+    pub fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
+        admit(hello, self.id, self.cluster_id.as_deref(), self.voters())
+    }
+
+    pub fn step(&mut self, input: Input, now: Tick) {
+        if self.now.plus_ms((self.settings.timeout_ms / 2) as i64) < now {
+            // Not woken for long: what others sent meanwhile is still to come.
+            self.grace_until = now.plus_ms(self.settings.ping_interval_ms as i64);
+        }
+        self.now = now.max(self.now);
+        match input {
+            Input::Start => self.elect(),
+            Input::Tick => self.on_tick(),
+            Input::Durable(receipt) => self.on_durable(&receipt),
+            Input::Connected(node) => self.on_connected(node),
+            Input::Disconnected(node) => self.on_disconnected(node),
+            Input::Message { from, message } => self.on_message(from, message),
+            Input::SnapshotTaken { zxid, body } => self.on_snapshot_taken(zxid, &body),
+        }
         self.drain_inbox();
-        Ok(zxid)
     }
 
     /// Everything there is to do, once.
     pub fn ready(&mut self) -> Ready {
-        let writes = std::mem::take(&mut self.writes);
-        if !writes.is_empty() {
-            let receipt = Receipt(self.next_receipt);
-            self.next_receipt += 1;
-            self.ready.persist = Some(Persist { writes, receipt });
-        }
+        self.ready.persist = self.disk.take(self.history.last());
         std::mem::take(&mut self.ready)
     }
 
-    /// As if all counters of the epoch but these had been used.
-    #[cfg(test)]
-    pub(crate) fn use_up_counters_but(&mut self, left: u32) {
-        let last = Zxid::new(self.epochs.current, u32::MAX - left);
-        self.history = History::new(last, Vec::new());
-        if let Some(leader) = self.leader.as_mut() {
-            leader.use_up_counters_but(left);
+    /// When `Input::Tick` is due, if nothing happens before. It is never far away: a tick that comes
+    /// late is how a pause is noticed.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let deadline = match &self.role {
+            Role::Looking(looking) => looking.next_deadline(),
+            Role::Following(_) => self.leader_deadline(),
+            Role::Leading(leading) => self.leading_deadline(leading),
+        };
+        let at_latest = self.now.plus_ms(self.settings.ping_interval_ms as i64);
+        Some(deadline.clamp(self.now, at_latest))
+    }
+
+    fn on_tick(&mut self) {
+        match &self.role {
+            Role::Looking(_) => self.on_tick_looking(),
+            Role::Following(_) => self.on_tick_following(),
+            Role::Leading(_) => self.on_tick_leading(),
         }
     }
 
-    fn elect(&mut self) {
-        self.phase = Phase::Election;
-        self.leader = None;
-        self.election = Election::default();
-        self.tell_all(Message::Notification(Vote {
-            current_epoch: self.epochs.current,
-            last_zxid: self.history.last(),
-            candidate: self.id,
-        }));
-    }
-
-    fn tell_all(&mut self, message: Message) {
-        for voter in self.voters.iter() {
-            if voter == self.id {
-                self.inbox.push_back(message.clone());
-            } else {
-                self.ready.send.push((voter, message.clone()));
+    pub(super) fn drain_inbox(&mut self) {
+        while let Some(message) = self.inbox.pop_front() {
+            match message {
+                Message::AckEpoch { .. } => self.on_own_ack_epoch(),
+                Message::Ack(zxid) => self.on_own_ack(zxid),
+                _ => {}
             }
         }
     }
 
-    fn drain_inbox(&mut self) {
-        while let Some(message) = self.inbox.pop_front() {
-            self.on_message(self.id, message);
+    fn on_durable(&mut self, receipt: &Receipt) {
+        let released = self.disk.on_durable(receipt);
+        if let Some(snapshot) = released.restore {
+            // Whatever was to be applied before is in it.
+            self.ready.apply.clear();
+            self.history.on_restored(snapshot.zxid);
+            self.committed = self.committed.max(snapshot.zxid);
+            self.ready.restore = Some(snapshot);
         }
+        for waiting in released.messages {
+            let is_stale = waiting.attempt != self.attempt;
+            if is_stale && !mutated!(self, StaleAckSent) {
+                continue;
+            }
+            if waiting.to == self.id {
+                self.inbox.push_back(waiting.message);
+            } else {
+                self.send(waiting.to, waiting.message);
+            }
+        }
+        self.deliver();
     }
 
-    fn on_durable(&mut self, receipt: Receipt) {
-        while let Some((_, answer)) = self
-            .answers
-            .pop_front_if(|(number, _)| *number <= receipt.0)
-        {
-            self.inbox.push_back(answer);
+    fn on_connected(&mut self, node: NodeId) {
+        if self.links.contains(&node) {
+            self.on_disconnected(node);
+        }
+        self.links.insert(node);
+        let notification = self.notification();
+        self.send(node, Message::Notification(notification));
+        self.consider_verdict();
+    }
+
+    fn on_disconnected(&mut self, node: NodeId) {
+        self.links.remove(&node);
+        // What was to go over that connection must not go over the next.
+        self.ready.send.retain(|(to, _)| *to != node);
+        self.early_infos.remove(&node);
+        match &self.role {
+            Role::Looking(_) => {
+                if self.election.on_disconnected(node) {
+                    self.elect();
+                }
+            }
+            Role::Following(following) if following.leader == node => self.elect(),
+            Role::Following(_) => {}
+            Role::Leading(_) => self.on_learner_disconnected(node),
         }
     }
 
     fn on_message(&mut self, from: NodeId, message: Message) {
+        if !self.links.contains(&from) {
+            return;
+        }
         match message {
-            Message::Notification(vote) => {
-                let elected = self.election.on_notification(from, vote, &self.voters);
-                if self.phase == Phase::Election && elected == Some(self.id) {
-                    self.lead();
+            Message::Notification(notification) => self.on_notification(from, notification),
+            Message::FollowerInfo(info) | Message::ObserverInfo(info) => {
+                self.on_learner_info(from, info);
+            }
+            message => match &self.role {
+                Role::Following(following) if following.leader == from => {
+                    self.on_message_from_leader(message);
                 }
-            }
-            Message::LeaderInfo { epoch } => {
-                match follower::on_leader_info(&mut self.epochs, &self.history, epoch) {
-                    Some(answer) => self.answer(answer),
-                    None => self.elect(),
-                }
-            }
-            Message::NewLeader { epoch } => {
-                self.phase = Phase::Synchronization;
-                let answer = follower::on_new_leader(&mut self.epochs, epoch);
-                self.answer(answer);
-            }
-            Message::UpToDate => {
-                self.phase = Phase::Broadcast;
-                let all = self.history.last();
-                self.history.deliver(all, &mut self.ready.apply);
-            }
-            Message::Propose(proposal) => {
-                if let Some(answer) = follower::on_propose(&mut self.history, proposal) {
-                    self.answer(answer);
-                }
-            }
-            Message::Commit(zxid) => self.history.deliver(zxid, &mut self.ready.apply),
-            Message::FollowerInfo { .. } | Message::AckEpoch { .. } | Message::Ack(_) => {
-                self.on_message_to_leader(from, message);
-            }
+                Role::Leading(_) => self.on_message_from_learner(from, message),
+                // From somebody who was left.
+                _ => {}
+            },
         }
     }
 
-    fn lead(&mut self) {
-        self.phase = Phase::Discovery;
-        self.leader = Some(Leader::default());
-        self.inbox.push_back(Message::FollowerInfo {
-            accepted_epoch: self.epochs.accepted,
-        });
+    /// Over the connection there is; without one it is lost, like the connection.
+    pub(super) fn send(&mut self, to: NodeId, message: Message) {
+        if self.links.contains(&to) {
+            self.ready.send.push((to, message));
+        }
     }
 
-    fn on_message_to_leader(&mut self, from: NodeId, message: Message) {
-        let Some(leader) = self.leader.as_mut() else {
+    /// Once all that was asked of the disk is done, unless this attempt is over by then.
+    pub(super) fn send_when_durable(&mut self, to: NodeId, message: Message) {
+        let Some(message) = self.disk.when_durable(self.attempt, to, message) else {
             return;
         };
-        let next = match message {
-            Message::FollowerInfo { accepted_epoch } => {
-                leader.on_follower_info(from, accepted_epoch, &self.voters)
-            }
-            Message::AckEpoch { .. } => leader.on_ack_epoch(from, &self.voters),
-            Message::Ack(zxid) => leader.on_ack(from, zxid, &self.voters),
-            _ => None,
-        };
-        if let Some(message) = next {
-            self.tell_all(message);
+        if to == self.id {
+            self.inbox.push_back(message);
+        } else {
+            self.send(to, message);
         }
     }
 
-    /// To the leader: itself.
-    fn answer(&mut self, answer: Answer) {
-        let Some(write) = answer.write else {
-            // What it rests on was asked for before, and may still be on its way to the disk.
-            match self.answers.back() {
-                Some((number, _)) => self.answers.push_back((*number, answer.message)),
-                None => self.inbox.push_back(answer.message),
-            }
-            return;
-        };
-        let receipt = self.next_receipt;
-        match (self.writes.last_mut(), write) {
-            // Proposals behind each other share a flush, and one ACK speaks for all of them.
-            (Some(Write::Append(before)), Write::Append(more)) => {
-                before.extend(more);
-                if let Some((number, Message::Ack(zxid))) = self.answers.back_mut()
-                    && *number == receipt
-                    && let Message::Ack(newer) = answer.message
-                {
-                    *zxid = newer;
-                    return;
-                }
-            }
-            (_, write) => self.writes.push(write),
+    /// What is committed and on this node's own disk: what was once applied here is here after a
+    /// restart, too.
+    pub(super) fn deliver(&mut self) {
+        let mut up_to = self.committed.min(self.disk.durable());
+        if mutated!(self, DeliverBeforeDurable) {
+            up_to = self.committed;
         }
-        self.answers.push_back((receipt, answer.message));
+        self.history.deliver(up_to, &mut self.ready.apply);
+        let keep_from = match &self.role {
+            Role::Leading(leading) => leading.needed_from(),
+            _ => Zxid(u64::MAX),
+        };
+        self.history.trim(self.settings.history_bytes, keep_from);
+    }
+
+    /// At the end of the history and of the log; a configuration takes effect.
+    pub(super) fn append(
+        &mut self,
+        proposal: Proposal,
+        is_written: bool,
+    ) -> Result<(), InvalidVoters> {
+        if proposal.kind == ProposalKind::Reconfig {
+            let voters = Voters::decode(&proposal.payload)?;
+            self.configurations.append(proposal.zxid, voters);
+            self.ready.events.push(Event::VotersChanged);
+        }
+        self.history.append(proposal.clone());
+        if is_written {
+            self.disk.append(proposal);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_chance(&mut self, below: u64) -> u64 {
+        // splitmix64
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % below.max(1)
+    }
+
+    /// Puts a transaction behind all others. When the epoch's counters are used up there is an
+    /// election first: the caller proposes again once somebody leads.
+    pub fn propose(&mut self, payload: Bytes) -> Result<Zxid, NotLeading> {
+        let zxid = self.propose_kind(ProposalKind::Data, payload);
+        self.drain_inbox();
+        zxid
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::log::storage::{DirEntry, Space};
+use crate::state_machine::Tick;
 use crate::types::NodeId;
-use crate::zab::quorum::Voters;
-use crate::zab::{Input, Peer};
+use crate::zab::{Input, Peer, PeerOptions, Snapshot, Voters};
+use crate::zab_log::tests::voters;
 
 /// A disk in memory that stops at a given step and forgets what was not flushed.
 #[derive(Debug, Clone)]
-struct CrashingDisk(Arc<Mutex<Disk>>);
+pub(super) struct CrashingDisk(Arc<Mutex<Disk>>);
 
 #[derive(Debug, Clone, Default)]
 struct Disk {
@@ -73,14 +74,14 @@ impl Change {
 
 /// What survives of the unsynced.
 #[derive(Debug, Clone, Copy)]
-enum Luck {
+pub(super) enum Luck {
     Nothing,
     Everything,
     Some(u64),
 }
 
 impl Luck {
-    fn next(&mut self) -> bool {
+    pub(super) fn next(&mut self) -> bool {
         match self {
             Luck::Nothing => false,
             Luck::Everything => true,
@@ -95,7 +96,7 @@ impl Luck {
 }
 
 impl CrashingDisk {
-    fn new(stops_at: usize) -> Self {
+    pub(super) fn new(stops_at: usize) -> Self {
         let disk = Disk {
             stops_at,
             ..Disk::default()
@@ -103,8 +104,16 @@ impl CrashingDisk {
         Self(Arc::new(Mutex::new(disk)))
     }
 
-    /// The same disk after the crash.
-    fn crash(&self, mut luck: Luck, stops_at: usize) -> Self {
+    /// The same disk for another process: the one before was killed, the machine goes on.
+    pub(super) fn killed(&self, stops_at: usize) -> Self {
+        let mut disk = self.0.lock().clone();
+        disk.steps = 0;
+        disk.stops_at = stops_at;
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
+    /// The same disk after the machine's crash.
+    pub(super) fn crash(&self, mut luck: Luck, stops_at: usize) -> Self {
         let mut disk = self.0.lock().clone();
         for content in &mut disk.contents {
             let mut left = std::mem::take(&mut content.durable);
@@ -195,9 +204,12 @@ impl Storage for CrashingDisk {
     fn exists(&self, path: &Path) -> bool {
         self.0.lock().names.contains_key(path)
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
         Self::step(&mut disk)?;
+        if dir != Path::new("/zab") {
+            return Ok(());
+        }
         disk.durable_names = disk.names.clone();
         disk.unsynced_names.clear();
         Ok(())
@@ -279,15 +291,15 @@ impl Server {
         // Small, so that files grow often.
         opened.log.preallocated = 2048;
         let body = opened.snapshot.unwrap_or_default();
-        let text = String::from_utf8(body).unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
         let applied = text.split_terminator(' ').map(str::to_owned).collect();
         let id = NodeId(1);
         let mut server = Self {
-            peer: Peer::new(id, Voters::new([id]), opened.recovered).unwrap(),
+            peer: Peer::new(PeerOptions::new(id, Voters::of([id])), opened.recovered).unwrap(),
             log: opened.log,
             applied,
         };
-        server.peer.step(Input::Start);
+        server.peer.step(Input::Start, Tick(0));
         server.run(world)?;
         assert!(server.peer.is_leading());
         // An epoch is never used twice.
@@ -313,7 +325,7 @@ impl Server {
                 return Ok(());
             };
             self.log.persist(&persist.writes)?;
-            self.peer.step(Input::Durable(persist.receipt));
+            self.peer.step(Input::Durable(persist.receipt), Tick(0));
         }
     }
 
@@ -330,9 +342,14 @@ impl Server {
                 self.log.before_snapshot();
                 let at = self.peer.delivered();
                 let body = self.applied.join(" ") + " ";
+                let taken = Snapshot {
+                    zxid: at,
+                    voters: voters(1),
+                    body: body.into(),
+                };
                 self.log
                     .snapshot_writer()
-                    .write(at, body.as_bytes())
+                    .write(&taken)
                     .map_err(|error| ZabLogError::io(Path::new("snapshot"), error))?;
                 self.log.after_snapshot(at)?;
             }
@@ -403,6 +420,19 @@ fn removed_files_may_come_back_in_any_number() {
             start_and_work(&disk, &mut world).unwrap();
         }
         let disk = disk.crash(luck, usize::MAX);
+        check(&disk, &mut world);
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_unflushed_is_flushed_before_it_counts() {
+    for stops_at in 0..60 {
+        let mut world = World::default();
+        let disk = CrashingDisk::new(stops_at);
+        let _ = start_and_work(&disk, &mut world);
+        let disk = disk.killed(usize::MAX);
+        check(&disk, &mut world);
+        let disk = disk.crash(Luck::Nothing, usize::MAX);
         check(&disk, &mut world);
     }
 }

@@ -5,8 +5,13 @@
 //! `fdatasync`, into space that was written with zeroes before: a flush that does not make the file
 //! grow is cheaper. After an error nothing more is accepted: a flush that failed is never tried
 //! again. Which proposals are committed is not known here.
+//!
+//! Wherever a crash comes, what is there afterwards is the history before a write or the one after it;
+//! in the middle of a truncation it may be cut less than it was to be.
 
+mod place;
 pub mod recovery;
+mod rewrite;
 pub mod segment;
 pub mod snapshot;
 
@@ -18,8 +23,10 @@ use std::sync::Arc;
 use crate::log::storage::{File, Lock, OpenMode, Storage, write_atomically};
 use crate::types::Zxid;
 use crate::zab::{Proposal, Write};
+use place::Place;
 
 pub use recovery::{Opened, ZabLogError};
+pub use rewrite::Stretch;
 pub use snapshot::SnapshotWriter;
 
 const ACCEPTED_EPOCH: &str = "acceptedEpoch";
@@ -38,11 +45,15 @@ pub struct ZabLog {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
     salt: u32,
+    /// Of all files that count.
+    generation: u32,
     /// Oldest first; the last one is written to.
     segments: VecDeque<SegmentInfo>,
     open: Option<OpenSegment>,
     /// Oldest first.
     snapshots: VecDeque<Zxid>,
+    /// Of the snapshot that is being taken.
+    taking: Option<u32>,
     bytes_since_snapshot: u64,
     /// How much is written ahead with zeroes.
     preallocated: usize,
@@ -54,7 +65,9 @@ pub struct ZabLog {
 #[derive(Debug, Clone)]
 struct SegmentInfo {
     path: PathBuf,
+    first: Zxid,
     last: Zxid,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +96,8 @@ impl ZabLog {
             Write::AcceptedEpoch(epoch) => self.write_epoch(ACCEPTED_EPOCH, *epoch),
             Write::CurrentEpoch(epoch) => self.write_epoch(CURRENT_EPOCH, *epoch),
             Write::Append(proposals) => self.append(proposals),
+            Write::Truncate(zxid) => self.truncate(*zxid),
+            Write::Install(snapshot) => self.install(snapshot),
         }
     }
 
@@ -110,22 +125,33 @@ impl ZabLog {
         open.append(proposals, self.preallocated)
             .map_err(|error| ZabLogError::io(&info.path, error))?;
         self.bytes_since_snapshot += open.position - before;
+        info.bytes = open.position;
         info.last = last.zxid;
         Ok(())
     }
 
     /// Begins the segment that starts with `first`. Its header is durable before a batch is in it.
     fn roll(&mut self, first: Zxid) -> Result<(), ZabLogError> {
-        let path = self.dir.join(format!("{LOG_PREFIX}{:016x}", first.0));
+        let place = Place {
+            generation: self.generation,
+            zxid: first,
+        };
+        let path = self.dir.join(place.name(LOG_PREFIX));
         let salt = segment::crc_of(&[&self.salt.to_le_bytes(), &first.0.to_le_bytes()]);
-        let header = segment::Header { salt, first };
+        let header = segment::Header {
+            salt,
+            first,
+            generation: self.generation,
+        };
         let open = self
             .create(&path, header)
             .map_err(|error| ZabLogError::io(&path, error))?;
         self.open = Some(open);
         self.segments.push_back(SegmentInfo {
             path,
+            first,
             last: Zxid::ZERO,
+            bytes: 0,
         });
         Ok(())
     }
@@ -151,8 +177,14 @@ impl ZabLog {
         self.bytes_since_snapshot
     }
 
+    /// How much is written ahead with zeroes.
+    #[cfg(test)]
+    pub(crate) fn preallocate(&mut self, bytes: usize) {
+        self.preallocated = bytes;
+    }
+
     pub fn snapshot_writer(&self) -> SnapshotWriter {
-        SnapshotWriter::new(self.storage.clone(), self.dir.clone())
+        SnapshotWriter::new(self.storage.clone(), self.dir.clone(), self.generation)
     }
 
     /// A snapshot is about to be taken: what comes now goes to a segment of its own, so that those
@@ -160,14 +192,23 @@ impl ZabLog {
     pub fn before_snapshot(&mut self) {
         self.open = None;
         self.bytes_since_snapshot = 0;
+        self.taking = Some(self.generation);
     }
 
     /// The snapshot is durable: removes what no restart needs any more.
     pub fn after_snapshot(&mut self, zxid: Zxid) -> Result<(), ZabLogError> {
-        self.snapshots.push_back(zxid);
+        let generation = self.taking.take().unwrap_or(self.generation);
+        if generation != self.generation {
+            // A leader's was installed meanwhile: this one is of a history that is over.
+            return self.remove_snapshot(Place { generation, zxid });
+        }
+        if self.snapshots.back() != Some(&zxid) {
+            // One at the same place has replaced the one before.
+            self.snapshots.push_back(zxid);
+        }
         while self.snapshots.len() > KEPT_SNAPSHOTS {
-            if let Some(old) = self.snapshots.pop_front() {
-                self.remove(&self.dir.join(snapshot::file_name(old)))?;
+            if let Some(zxid) = self.snapshots.pop_front() {
+                self.remove_snapshot(Place { generation, zxid })?;
             }
         }
         let Some(oldest) = self.snapshots.front().copied() else {
@@ -185,6 +226,10 @@ impl ZabLog {
             self.segments.pop_front();
         }
         Ok(())
+    }
+
+    fn remove_snapshot(&self, place: Place) -> Result<(), ZabLogError> {
+        self.remove(&self.dir.join(place.name(snapshot::PREFIX)))
     }
 
     fn remove(&self, path: &Path) -> Result<(), ZabLogError> {
@@ -219,14 +264,9 @@ impl OpenSegment {
     }
 }
 
-fn zxid_of_name(name: &str, prefix: &str) -> Option<Zxid> {
-    let digits = name.strip_prefix(prefix)?;
-    let well_formed = digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit());
-    let zxid = u64::from_str_radix(digits, 16).ok()?;
-    well_formed.then_some(Zxid(zxid))
-}
-
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod history_crash_tests;
 #[cfg(test)]
 mod tests;

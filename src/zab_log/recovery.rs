@@ -1,6 +1,7 @@
 //! Opening a peer's directory: what is whole is taken, a torn end is cut off, damage is refused.
 //!
-//! Refusing is the only safe answer to damage: what is missing may have been committed, and a
+//! Files of an older generation than the newest snapshot's are what a crash left of a history that was replaced: they
+//! go. Refusing is the only safe answer to damage: what is missing may have been committed, and a
 //! server that starts without it would bring deleted topics back or hand out producer ids twice.
 
 use std::collections::VecDeque;
@@ -8,13 +9,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::log::storage::{OpenMode, Storage};
 use crate::types::Zxid;
-use crate::zab::{Proposal, Recovered, follows};
+use crate::zab::{Proposal, Recovered, Voters, follows};
+use crate::zab_log::place::Place;
 use crate::zab_log::segment::{self, Header, HeaderError, Tail};
 use crate::zab_log::{
     ACCEPTED_EPOCH, CURRENT_EPOCH, LOCK, LOG_PREFIX, OpenSegment, PREALLOCATED_BYTES, SegmentInfo,
-    ZabLog, snapshot, zxid_of_name,
+    ZabLog, snapshot,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,10 @@ pub enum ZabLogError {
         dir: PathBuf,
         why: String,
     },
+    #[error(
+        "the history cannot be cut back to {zxid:#x}: it is in the snapshot at {snapshot:#x}, and so it was committed"
+    )]
+    IntoSnapshot { zxid: Zxid, snapshot: Zxid },
     #[error("{} was written by a newer version ({version}): start that version", path.display())]
     Version { path: PathBuf, version: u32 },
     #[error("log.dirs: {} is in use by another process", .0.display())]
@@ -48,12 +56,17 @@ impl ZabLogError {
         }
     }
 
-    fn damaged(path: &Path, why: impl Into<String>) -> Self {
+    pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),
             dir: path.parent().unwrap_or(path).to_owned(),
             why: why.into(),
         }
+    }
+
+    pub(super) fn hole(path: &Path, before: Zxid, next: Zxid) -> Self {
+        let why = format!("{next:#x} follows {before:#x}, and what is between is missing");
+        Self::damaged(path, why)
     }
 }
 
@@ -63,7 +76,7 @@ pub struct Opened {
     pub log: ZabLog,
     pub recovered: Recovered,
     /// The body of the newest snapshot that can be read.
-    pub snapshot: Option<Vec<u8>>,
+    pub snapshot: Option<Bytes>,
 }
 
 impl ZabLog {
@@ -80,45 +93,59 @@ impl ZabLog {
             .lock(&dir.join(LOCK))
             .map_err(at_dir)?
             .ok_or_else(|| ZabLogError::InUse(dir.to_owned()))?;
-        let mut names = Names::list(&*storage, dir)?;
-        let (snapshot_zxid, snapshot) = newest_snapshot(&*storage, dir, &names.snapshots)?;
-        names.snapshots.retain(|zxid| *zxid <= snapshot_zxid);
+        let names = Names::list(&*storage, dir)?;
+        let newest = names.newest_snapshot(&*storage, dir)?;
+        names.remove_older_generations(&*storage, dir)?;
         let mut reader = LogReader {
             storage: &*storage,
             recovered: Recovered {
                 accepted_epoch: read_epoch(&*storage, &dir.join(ACCEPTED_EPOCH))?,
                 current_epoch: read_epoch(&*storage, &dir.join(CURRENT_EPOCH))?,
-                snapshot: snapshot_zxid,
+                snapshot: newest.zxid,
+                voters: newest.voters,
                 proposals: Vec::new(),
             },
+            generation: names.generation,
             last: Zxid::ZERO,
             bytes: 0,
         };
         let mut segments = VecDeque::new();
         let mut open = None;
-        for (index, (first, path)) in names.segments.iter().enumerate() {
-            let is_last = index + 1 == names.segments.len();
-            let Some(read) = reader.read(*first, path, is_last)? else {
-                storage
-                    .remove_file(path)
-                    .map_err(|error| ZabLogError::io(path, error))?;
+        let counting: Vec<Zxid> = names.of_generation(&names.segments).collect();
+        for (index, first) in counting.iter().copied().enumerate() {
+            let is_last = index + 1 == counting.len();
+            let path = dir.join(names.place(first).name(LOG_PREFIX));
+            let Some(read) = reader.read(first, &path, is_last)? else {
+                remove(&*storage, &path)?;
                 continue;
             };
             segments.push_back(SegmentInfo {
-                path: path.clone(),
+                path,
+                first,
                 last: reader.last,
+                bytes: read.position,
             });
             open = Some(read);
         }
         reader.check_epochs(dir)?;
+        // A process that was killed may have left what no flush was over for. From here on it is relied upon.
+        if let Some(open) = &open {
+            open.file.sync_data().map_err(at_dir)?;
+        }
+        storage.sync_dir(dir).map_err(at_dir)?;
         let (recovered, bytes_since_snapshot) = (reader.recovered, reader.bytes);
         let log = ZabLog {
             storage,
             dir: dir.to_owned(),
             salt,
+            generation: names.generation,
             segments,
             open,
-            snapshots: names.snapshots.into(),
+            snapshots: names
+                .of_generation(&names.snapshots)
+                .filter(|zxid| *zxid <= newest.zxid)
+                .collect(),
+            taking: None,
             bytes_since_snapshot,
             preallocated: PREALLOCATED_BYTES,
             failed: false,
@@ -127,15 +154,25 @@ impl ZabLog {
         Ok(Opened {
             log,
             recovered,
-            snapshot,
+            snapshot: newest.body,
         })
     }
 }
 
-/// The files of a peer, by their zxids.
+/// The files of a peer.
 struct Names {
-    segments: Vec<(Zxid, PathBuf)>,
-    snapshots: Vec<Zxid>,
+    segments: Vec<Place>,
+    snapshots: Vec<Place>,
+    /// Of the newest snapshot: only files of it count.
+    generation: u32,
+}
+
+/// The newest snapshot that can be read.
+#[derive(Default)]
+struct Newest {
+    zxid: Zxid,
+    voters: Option<Voters>,
+    body: Option<Bytes>,
 }
 
 impl Names {
@@ -146,46 +183,93 @@ impl Names {
             .list(dir)
             .map_err(|error| ZabLogError::io(dir, error))?;
         for entry in entries {
-            let path = dir.join(&entry.name);
             if entry.name.ends_with(".tmp") {
                 // An atomic write that a crash cut short.
-                storage
-                    .remove_file(&path)
-                    .map_err(|error| ZabLogError::io(&path, error))?;
-            } else if let Some(zxid) = zxid_of_name(&entry.name, LOG_PREFIX) {
-                segments.push((zxid, path));
-            } else if let Some(zxid) = snapshot::zxid_of_name(&entry.name) {
-                snapshots.push(zxid);
+                remove(storage, &dir.join(&entry.name))?;
+            } else if let Some(place) = Place::of_name(&entry.name, LOG_PREFIX) {
+                segments.push(place);
+            } else if let Some(place) = Place::of_name(&entry.name, snapshot::PREFIX) {
+                snapshots.push(place);
             }
         }
         segments.sort();
         snapshots.sort();
         Ok(Self {
             segments,
+            generation: snapshots.last().map_or(0, |newest| newest.generation),
             snapshots,
         })
     }
-}
 
-fn newest_snapshot(
-    storage: &dyn Storage,
-    dir: &Path,
-    snapshots: &[Zxid],
-) -> Result<(Zxid, Option<Vec<u8>>), ZabLogError> {
-    for zxid in snapshots.iter().rev() {
-        let path = dir.join(snapshot::file_name(*zxid));
-        let bytes =
-            snapshot::read_file(storage, &path).map_err(|error| ZabLogError::io(&path, error))?;
-        match snapshot::decode(*zxid, &bytes) {
-            Ok(body) => return Ok((*zxid, Some(body.to_vec()))),
-            // Whether the log makes up for it shows when the log is read.
-            Err(why) => tracing::warn!(
-                "the metadata snapshot {} cannot be used: {why}; an older one is taken",
-                path.display()
-            ),
+    fn place(&self, zxid: Zxid) -> Place {
+        Place {
+            generation: self.generation,
+            zxid,
         }
     }
-    Ok((Zxid::ZERO, None))
+
+    /// Those that count, in order.
+    fn of_generation(&self, places: &[Place]) -> impl Iterator<Item = Zxid> {
+        let counts = |place: &&Place| place.generation == self.generation;
+        places.iter().filter(counts).map(|place| place.zxid)
+    }
+
+    fn newest_snapshot(&self, storage: &dyn Storage, dir: &Path) -> Result<Newest, ZabLogError> {
+        let mut unreadable = None;
+        let snapshots: Vec<Zxid> = self.of_generation(&self.snapshots).collect();
+        for zxid in snapshots.into_iter().rev() {
+            let path = dir.join(self.place(zxid).name(snapshot::PREFIX));
+            let bytes = snapshot::read_file(storage, &path)
+                .map_err(|error| ZabLogError::io(&path, error))?;
+            match snapshot::decode(self.place(zxid), &bytes) {
+                Ok((voters, body)) => {
+                    return Ok(Newest {
+                        zxid,
+                        voters,
+                        body: Some(body),
+                    });
+                }
+                // Whether the log makes up for it shows when the log is read.
+                Err(why) => {
+                    tracing::warn!(
+                        "the metadata snapshot {} cannot be used: {why}",
+                        path.display()
+                    );
+                    unreadable = Some((path, why));
+                }
+            }
+        }
+        match unreadable {
+            // The log of a later generation begins with a snapshot; the one before is another history.
+            Some((path, why)) if self.generation > 0 => Err(ZabLogError::damaged(&path, why)),
+            _ => Ok(Newest::default()),
+        }
+    }
+
+    fn remove_older_generations(
+        &self,
+        storage: &dyn Storage,
+        dir: &Path,
+    ) -> Result<(), ZabLogError> {
+        let named = |prefix| move |place: &Place| (*place, dir.join(place.name(prefix)));
+        let segments = self.segments.iter().map(named(LOG_PREFIX));
+        for (place, path) in segments.chain(self.snapshots.iter().map(named(snapshot::PREFIX))) {
+            if place.generation > self.generation {
+                let why = "the snapshot that its history begins with is missing";
+                return Err(ZabLogError::damaged(&path, why));
+            }
+            if place.generation < self.generation {
+                remove(storage, &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(storage: &dyn Storage, path: &Path) -> Result<(), ZabLogError> {
+    storage
+        .remove_file(path)
+        .map_err(|error| ZabLogError::io(path, error))
 }
 
 fn read_epoch(storage: &dyn Storage, path: &Path) -> Result<u32, ZabLogError> {
@@ -201,6 +285,7 @@ fn read_epoch(storage: &dyn Storage, path: &Path) -> Result<u32, ZabLogError> {
 
 struct LogReader<'a> {
     storage: &'a dyn Storage,
+    generation: u32,
     recovered: Recovered,
     /// The last proposal read, needed or not.
     last: Zxid,
@@ -227,7 +312,7 @@ impl LogReader<'_> {
             }
             Err(_) => return Err(ZabLogError::damaged(path, "its header is damaged")),
         };
-        if header.first != first {
+        if header.first != first || header.generation != self.generation {
             return Err(ZabLogError::damaged(path, "its name is not its own"));
         }
         let scanned = segment::scan(&bytes, header.salt);
@@ -291,9 +376,7 @@ impl LogReader<'_> {
                 follows(expected, zxid)
             };
             if !in_order {
-                let why =
-                    format!("{zxid:#x} follows {expected:#x}, and what is between is missing");
-                return Err(ZabLogError::damaged(path, why));
+                return Err(ZabLogError::hole(path, expected, zxid));
             }
             self.last = zxid;
             if zxid > self.recovered.snapshot {
@@ -303,7 +386,8 @@ impl LogReader<'_> {
         Ok(())
     }
 
-    /// An epoch is accepted before it is current, and current before it has proposals.
+    /// An epoch is accepted before anything of it is written, and current when its beginning is: a crash may have come
+    /// between the two.
     fn check_epochs(&self, dir: &Path) -> Result<(), ZabLogError> {
         let Recovered {
             accepted_epoch,
@@ -311,14 +395,16 @@ impl LogReader<'_> {
             snapshot,
             ..
         } = self.recovered;
+        let path = dir.join(ACCEPTED_EPOCH);
         let newest = self.last.max(snapshot).epoch();
-        if newest > current_epoch {
-            let why = format!("it says {current_epoch}, but there are proposals of epoch {newest}");
-            return Err(ZabLogError::damaged(&dir.join(CURRENT_EPOCH), why));
+        if newest > accepted_epoch {
+            let why =
+                format!("it says {accepted_epoch}, but there are proposals of epoch {newest}");
+            return Err(ZabLogError::damaged(&path, why));
         }
         if current_epoch > accepted_epoch {
             let why = format!("it says {accepted_epoch}, but epoch {current_epoch} is current");
-            return Err(ZabLogError::damaged(&dir.join(ACCEPTED_EPOCH), why));
+            return Err(ZabLogError::damaged(&path, why));
         }
         Ok(())
     }

@@ -1,32 +1,36 @@
 //! The bytes of a log segment. Pure: slices in, slices out.
 //!
 //! ```text
-//! header, 32 bytes   magic "dohlezab" | version u32 | salt u32 | first zxid u64 | 0 u32 | crc32c u32
+//! header, 32 bytes   magic "dohlezab" | version u32 | salt u32 | first zxid u64 | generation u32 | crc32c u32
 //! batch, at 8 bytes  marker u32 | body length u32 | proposals u32 | crc32c u32 | body | zeroes to 8
-//! body               for each proposal: zxid u64 | length u32 | payload
+//! body               for each proposal: zxid u64 | kind in 2 bits, length in 30 | payload
 //! ```
 //!
+//! Version 1 knew no generations and no kinds: it has zeroes for them, which mean the same here.
 //! Numbers are little-endian. A batch is what one flush made durable together, and the next is
 //! written only after that flush: so of all batches only the last can be torn, and a bad one with a
 //! good one behind it is a fault of the disk. What follows the last batch is preallocated zeroes.
 //! The salt is in every CRC: no payload can pass for a batch.
 
 use crate::types::Zxid;
-use crate::zab::Proposal;
+use crate::zab::{Proposal, ProposalKind};
 
 pub const HEADER_LEN: usize = 32;
 const MAGIC: &[u8; 8] = b"dohlezab";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const BATCH_HEADER_LEN: usize = 16;
 const MARKER: u32 = 0x4841_5442;
 const ALIGNMENT: usize = 8;
-/// A batch above this cannot be written.
-pub const MAX_BODY_LEN: usize = 1 << 30;
+/// A batch above this cannot be written: a payload's length has 30 bits.
+pub const MAX_BODY_LEN: usize = (1 << KIND_SHIFT) - 1;
+const KIND_SHIFT: u32 = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub salt: u32,
     pub first: Zxid,
+    /// Which history it is a part of: an installed snapshot begins another.
+    pub generation: u32,
 }
 
 /// What a segment holds, and where its end is.
@@ -64,7 +68,7 @@ impl Header {
             &VERSION.to_le_bytes(),
             &self.salt.to_le_bytes(),
             &self.first.0.to_le_bytes(),
-            &[0; 4],
+            &self.generation.to_le_bytes(),
         ];
         let mut position = 0;
         for field in fields {
@@ -83,9 +87,10 @@ impl Header {
             && crc == crc_of(&[checked])
         {
             return match u32_at(segment, 8) {
-                Some(VERSION) => Ok(Self {
+                Some(1 | VERSION) => Ok(Self {
                     salt: u32_at(segment, 12).unwrap_or(0),
                     first: Zxid(u64_at(segment, 16).unwrap_or(0)),
+                    generation: u32_at(segment, 24).unwrap_or(0),
                 }),
                 other => Err(HeaderError::Version(other.unwrap_or(0))),
             };
@@ -106,7 +111,8 @@ pub fn encode_batch(salt: u32, proposals: &[Proposal], into: &mut Vec<u8>) {
     let mut body = Vec::with_capacity(body_len);
     for proposal in proposals {
         body.extend(proposal.zxid.0.to_le_bytes());
-        body.extend((proposal.payload.len() as u32).to_le_bytes());
+        let kind = kind_bits(proposal.kind) << KIND_SHIFT;
+        body.extend((kind | proposal.payload.len() as u32).to_le_bytes());
         body.extend_from_slice(&proposal.payload);
     }
     let len = (body.len() as u32).to_le_bytes();
@@ -181,16 +187,51 @@ fn decode_body(body: &[u8], into: &mut Vec<Proposal>) -> Option<()> {
     let mut position = 0;
     while position < body.len() {
         let zxid = Zxid(u64_at(body, position)?);
-        let len = u32_at(body, position + 8)? as usize;
+        let word = u32_at(body, position + 8)?;
+        let len = word as usize & MAX_BODY_LEN;
         let start = position + 12;
         let payload = body.get(start..start + len)?;
         into.push(Proposal {
             zxid,
+            kind: kind_of_bits(word >> KIND_SHIFT)?,
             payload: bytes::Bytes::copy_from_slice(payload),
         });
         position = start + len;
     }
     Some(())
+}
+
+/// The segment without what is behind `zxid`. Batches that end before stay as they are.
+pub fn cut(segment: &[u8], salt: u32, zxid: Zxid) -> Vec<u8> {
+    let mut end = HEADER_LEN;
+    let mut batch = Vec::new();
+    while let Some(next) = batch_at(segment, end, salt, Some(&mut batch))
+        && batch.last().is_some_and(|last| last.zxid <= zxid)
+    {
+        end = next;
+        batch.clear();
+    }
+    let mut cut = segment.get(..end).unwrap_or_default().to_vec();
+    batch.retain(|proposal| proposal.zxid <= zxid);
+    if !batch.is_empty() {
+        encode_batch(salt, &batch, &mut cut);
+    }
+    cut
+}
+
+fn kind_bits(kind: ProposalKind) -> u32 {
+    match kind {
+        ProposalKind::Data => 0,
+        ProposalKind::Reconfig => 1,
+    }
+}
+
+fn kind_of_bits(bits: u32) -> Option<ProposalKind> {
+    match bits {
+        0 => Some(ProposalKind::Data),
+        1 => Some(ProposalKind::Reconfig),
+        _ => None,
+    }
 }
 
 pub fn crc_of(parts: &[&[u8]]) -> u32 {
@@ -229,6 +270,10 @@ mod tests {
     fn proposal(counter: u32, payload: &[u8]) -> Proposal {
         Proposal {
             zxid: Zxid::new(1, counter),
+            kind: match counter {
+                2 => ProposalKind::Reconfig,
+                _ => ProposalKind::Data,
+            },
             payload: bytes::Bytes::copy_from_slice(payload),
         }
     }
@@ -238,6 +283,7 @@ mod tests {
         let header = Header {
             salt: SALT,
             first: Zxid::new(1, 1),
+            generation: 9,
         };
         let proposals = vec![
             proposal(1, b"first"),
@@ -259,6 +305,7 @@ mod tests {
         let (mut bytes, proposals, ends) = segment();
         let header = Header::decode(&bytes).unwrap();
         assert_eq!((header.salt, header.first), (SALT, Zxid::new(1, 1)));
+        assert_eq!(header.generation, 9);
         for zeroes in [0, 1, 4096] {
             bytes.resize(ends[3] + zeroes, 0);
             let scanned = scan(&bytes, SALT);
@@ -309,6 +356,7 @@ mod tests {
         let header = Header {
             salt: SALT,
             first: Zxid::new(1, 1),
+            generation: 9,
         };
         let mut bytes = header.encode().to_vec();
         // So that it lies at an aligned position.
@@ -337,9 +385,29 @@ mod tests {
         assert_eq!(Header::decode(&[]), Err(HeaderError::Unfinished));
         assert_eq!(Header::decode(&[0; 4096]), Err(HeaderError::Unfinished));
         let mut newer = bytes[..HEADER_LEN].to_vec();
-        newer[8] = 2;
-        let crc = crc_of(&[&newer[..HEADER_LEN - 4]]);
-        newer[HEADER_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&newer), Err(HeaderError::Version(2)));
+        let mut of_version = |version| {
+            newer[8] = version;
+            let crc = crc_of(&[&newer[..HEADER_LEN - 4]]);
+            newer[HEADER_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+            Header::decode(&newer)
+        };
+        assert_eq!(of_version(3), Err(HeaderError::Version(3)));
+        assert!(of_version(1).is_ok());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_cut_segment_stays_as_it_was() {
+        let (bytes, proposals, ends) = segment();
+        for kept in 0..=proposals.len() {
+            let cut = cut(&bytes, SALT, Zxid::new(1, kept as u32));
+            let scanned = scan(&cut, SALT);
+            assert_eq!(scanned.proposals, proposals[..kept]);
+            assert_eq!((scanned.end, scanned.tail), (cut.len(), Tail::Clean));
+            if let Some(end) = [ends[0], 0, ends[1], ends[2], ends[3]].get(kept)
+                && kept != 1
+            {
+                assert_eq!(cut, bytes[..*end], "{kept}");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::controller::command::{Command, Reply};
+use crate::controller::command::{Command, CreateTopics, Reply};
 use crate::controller::testing::*;
 use crate::types::PartitionId;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 fn a_registration_is_refused_in_kafkas_words() {
     let image = cluster_of(&[(1, None)]);
     let other = registration(2, None);
-    let directory = |id: u128| crate::controller::records::DirectoryId(Uuid::from_u128(id));
+    let directory = |id: u128| DirectoryId(Uuid::from_u128(id));
     let mut no_metadata_version = other.clone();
     no_metadata_version.features.clear();
     let mut old = other.clone();
@@ -111,6 +111,8 @@ fn fencing_moves_leaders_and_returning_brings_back_only_the_leaderless() {
             epoch: image.broker(NodeId(id)).unwrap().epoch,
             fenced: Some(fenced),
             in_controlled_shutdown: None,
+            offline_directories: None,
+            cordoned_directories: None,
         })
     };
     let unfence = change(&image, 1, false);
@@ -135,6 +137,8 @@ fn an_old_incarnation_changes_nothing() {
             epoch: Zxid(1),
             fenced: Some(true),
             in_controlled_shutdown: None,
+            offline_directories: None,
+            cordoned_directories: None,
         }),
     );
     let Reply::ChangeBroker(Err(error)) = reply else {
@@ -162,4 +166,130 @@ fn a_removed_broker_leads_nothing() {
         error.to_string(),
         "BROKER_ID_NOT_REGISTERED: Broker ID 1 is not currently registered"
     );
+}
+
+#[test]
+fn a_directory_that_fails_takes_the_leaders_in_it_until_a_restart_has_it_again() {
+    let mut image = cluster_of(&[(1, None), (2, None)]);
+    let dir = |n: u128| DirectoryId(Uuid::from_u128(n));
+    restarted(&mut image, 1, vec![dir(1001), dir(1011)]);
+    partition_of(&mut image, &[1, 2], &[1], 1);
+    lies_in(&mut image, 0, dir(1011));
+    let state = |image: &MetadataImage| {
+        let partition = image.partition("t", PartitionId(0)).unwrap();
+        (partition.leader.0, partition.leader_epoch.0)
+    };
+    let fail = |image: &mut MetadataImage, dirs: &[u128]| {
+        let command = Command::ChangeBroker(ChangeBroker {
+            id: NodeId(1),
+            epoch: image.broker(NodeId(1)).unwrap().epoch,
+            fenced: None,
+            in_controlled_shutdown: None,
+            offline_directories: Some(dirs.iter().map(|n| dir(*n)).collect()),
+            cordoned_directories: None,
+        });
+        assert_eq!(run(image, command), Reply::ChangeBroker(Ok(())));
+        image.broker(NodeId(1)).unwrap().directories.clone()
+    };
+    // Another's directory is not this broker's to take away.
+    assert_eq!(fail(&mut image, &[1002, 7777]), [dir(1001), dir(1011)]);
+    assert_eq!(state(&image), (1, 0));
+    assert_eq!(fail(&mut image, &[1011]), [dir(1001)]);
+    assert_eq!(state(&image), (-1, 1));
+    let before = image.applied();
+    fail(&mut image, &[1011]);
+    assert_eq!(image.applied(), before, "said twice, it is said once");
+    // Neither fenced and back nor started without it does it lead.
+    fence(&mut image, 1);
+    let unfence = Command::ChangeBroker(ChangeBroker {
+        id: NodeId(1),
+        epoch: image.broker(NodeId(1)).unwrap().epoch,
+        fenced: Some(false),
+        in_controlled_shutdown: None,
+        offline_directories: None,
+        cordoned_directories: None,
+    });
+    run(&mut image, unfence);
+    restarted(&mut image, 1, vec![dir(1001)]);
+    assert_eq!(state(&image), (-1, 1));
+    // Nor does another's coming and going make it.
+    restarted(&mut image, 2, vec![dir(1002)]);
+    assert_eq!(state(&image), (-1, 1));
+    restarted(&mut image, 1, vec![dir(1001), dir(1011)]);
+    assert_eq!(state(&image), (1, 2));
+}
+
+#[test]
+fn a_broker_whose_directories_are_all_cordoned_gets_no_new_replicas() {
+    let mut image = cluster_of(&[(1, None), (2, None)]);
+    let dir = |n: u128| DirectoryId(Uuid::from_u128(n));
+    restarted(&mut image, 1, vec![dir(1001), dir(1011)]);
+    let change = |image: &MetadataImage, cordoned: &[u128], failed: &[u128]| {
+        Command::ChangeBroker(ChangeBroker {
+            id: NodeId(1),
+            epoch: image.broker(NodeId(1)).unwrap().epoch,
+            fenced: None,
+            in_controlled_shutdown: None,
+            offline_directories: Some(failed.iter().map(|n| dir(*n)).collect()),
+            cordoned_directories: Some(cordoned.iter().map(|n| dir(*n)).collect()),
+        })
+    };
+    let on_one = |image: &mut MetadataImage, name: &str| {
+        let made = make(image, vec![topic(name, 20, 1)]);
+        assert_eq!(made.len(), 1);
+        let topic = image.topic(name).unwrap();
+        let on_one = topic
+            .partitions()
+            .filter(|(_, p)| p.replicas[0] == NodeId(1));
+        on_one.count()
+    };
+    let by_hand = |image: &MetadataImage| {
+        let checked = crate::controller::partitions::check_manual_assignment(
+            image,
+            &[NodeId(2), NodeId(1)],
+            None,
+        );
+        checked.map_err(|error| error.to_string())
+    };
+    let command = change(&image, &[1001], &[]);
+    assert_eq!(
+        run(&mut image, command.clone()),
+        Reply::ChangeBroker(Ok(()))
+    );
+    let before = image.applied();
+    run(&mut image, command);
+    assert_eq!(image.applied(), before, "said twice, it is said once");
+    assert_eq!(on_one(&mut image, "t"), 10);
+    assert_eq!(by_hand(&image), Ok(()));
+    // What is online of it is cordoned.
+    let command = change(&image, &[1001], &[1011]);
+    run(&mut image, command);
+    assert_eq!(on_one(&mut image, "u"), 0);
+    assert_eq!(
+        by_hand(&image).unwrap_err(),
+        "INVALID_REPLICA_ASSIGNMENT: The manual partition assignment includes broker 1, but all its log directories are cordoned."
+    );
+    let state = image.topic("t").unwrap().partition(PartitionId(0)).unwrap();
+    assert_ne!(state.leader, NodeId::NONE, "what is there stays");
+    let command = Command::CreateTopics(CreateTopics {
+        topics: vec![topic("v", 1, 2)],
+        validate_only: false,
+    });
+    let Reply::CreateTopics(refused) = run(&mut image, command.clone()) else {
+        panic!()
+    };
+    let refused = refused.into_iter().next().unwrap().unwrap_err().to_string();
+    assert!(refused.ends_with("because only 1 broker(s) are registered or some brokers have all their log directories cordoned."), "{refused}");
+    fence(&mut image, 2);
+    let Reply::CreateTopics(refused) = run(&mut image, command) else {
+        panic!()
+    };
+    let refused = refused.into_iter().next().unwrap().unwrap_err().to_string();
+    assert!(
+        refused.ends_with("or have all their log directories cordoned."),
+        "{refused}"
+    );
+    // A start says anew which are.
+    restarted(&mut image, 1, vec![dir(1001), dir(1011)]);
+    assert!(on_one(&mut image, "w") > 0);
 }

@@ -82,7 +82,8 @@ proptest! {
         }
         let (leaders, replicas) = cluster_loads(&image);
         prop_assert!(leaders <= 1, "leaders of the cluster: {leaders}");
-        prop_assert!(replicas <= 3, "replicas of the cluster: {replicas}");
+        // Leaders go first: evening them out leaves the replicas a little less so.
+        prop_assert!(replicas <= 4, "replicas of the cluster: {replicas}");
     }
 
     /// Many topics of one partition: nothing but the cluster's loads can spread them.

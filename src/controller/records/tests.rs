@@ -49,12 +49,15 @@ fn every_kind() -> Vec<Record> {
                 max: 2,
             }],
             directories: vec![directory],
+            cordoned_directories: None,
         }),
         Record::BrokerChange(BrokerChangeRecord {
             id: NodeId(1),
             epoch: Zxid(5),
             fenced: Some(true),
             in_controlled_shutdown: None,
+            directories: None,
+            cordoned_directories: None,
         }),
         Record::UnregisterBroker(UnregisterBrokerRecord {
             id: NodeId(1),
@@ -92,11 +95,37 @@ fn every_kind() -> Vec<Record> {
             broker_epoch: Zxid(5),
             next_producer_id: ProducerId(1000),
         }),
+        Record::BrokerChange(BrokerChangeRecord {
+            id: NodeId(1),
+            epoch: Zxid(5),
+            fenced: None,
+            in_controlled_shutdown: None,
+            directories: Some(vec![directory]),
+            cordoned_directories: Some(Vec::new()),
+        }),
+        Record::RegisterBroker(RegisterBrokerRecord {
+            id: NodeId(1),
+            incarnation: Uuid::from_u128(9),
+            epoch: None,
+            endpoints: Vec::new(),
+            rack: None,
+            fenced: false,
+            in_controlled_shutdown: false,
+            features: Vec::new(),
+            directories: vec![directory],
+            cordoned_directories: Some(vec![directory]),
+        }),
+        Record::Request(RequestRecord {
+            node: NodeId(1),
+            incarnation: Uuid::from_u128(9),
+            seq: 300,
+            reply: Some(Reply::UnregisterBroker(Ok(()))),
+        }),
     ]
 }
 
 /// What logs on disks hold. A row is never changed, only added to.
-const PINNED: [&str; 11] = [
+const PINNED: [&str; 14] = [
     "8200818163616263",
     "820181826166 07",
     "820281890150000000000000000000000000000000090581846 14c616819238403 61 72f5f481836166000281500000000000000000000000000000d0d1",
@@ -108,6 +137,9 @@ const PINNED: [&str; 11] = [
     "820881815000000000000000000000000000000102",
     "8209818418206167616b6176",
     "820a818301051903e8",
+    "8203818601 05f6f6 81500000000000000000000000000000d0d1 80",
+    "8202818a015000000000000000000000000000000009f680f6f4f480 81500000000000000000000000000000d0d1 81500000000000000000000000000000d0d1",
+    "820b818401500000000000000000000000000000000919012c820381820080",
 ];
 
 #[test]
@@ -132,7 +164,8 @@ fn the_bytes_of_every_kind_are_pinned() {
             | Record::PartitionChange(_)
             | Record::RemoveTopic(_)
             | Record::Config(_)
-            | Record::ProducerIds(_) => {}
+            | Record::ProducerIds(_)
+            | Record::Request(_) => {}
         }
     }
     assert_eq!(decode_records(&encode_records(&records)).unwrap(), records);

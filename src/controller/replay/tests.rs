@@ -11,6 +11,10 @@ fn any_command() -> impl Strategy<Value = u64> {
     any::<u64>()
 }
 
+fn directory(n: u64) -> DirectoryId {
+    DirectoryId(Uuid::from_u128(1000 + u128::from(n)))
+}
+
 fn command_of(bits: u64, image: &MetadataImage) -> Command {
     let pick = |shift: u32, of: u64| (bits >> shift) % of;
     let name = format!("t{}.{}", pick(8, 4), pick(12, 3));
@@ -54,6 +58,8 @@ fn command_of(bits: u64, image: &MetadataImage) -> Command {
             epoch,
             fenced: Some(pick(48, 2) == 0),
             in_controlled_shutdown: None,
+            offline_directories: Some(vec![directory(pick(50, 4))]),
+            cordoned_directories: Some(vec![directory(pick(52, 4))]),
         }),
         _ => {
             let mut again = registration(node.0, None);
@@ -78,6 +84,7 @@ proptest! {
         let mut from_snapshot = start.clone();
         let mut log: Vec<(Zxid, Vec<u8>)> = Vec::new();
         let mut ids = 0u128;
+        let mut heard = MetadataDelta::default();
         for (index, bits) in commands.iter().enumerate() {
             let mut new_id = || {
                 ids += 1;
@@ -95,8 +102,15 @@ proptest! {
             let bytes = minicbor::to_vec(&decision.reply).unwrap();
             prop_assert_eq!(minicbor::decode::<Reply>(&bytes).unwrap(), decision.reply);
             if !decision.records.is_empty() {
-                commit(&mut image, &decision.records);
-                let payload = crate::controller::snapshot::encode_records(&decision.records);
+                let mut records = vec![Record::Request(RequestRecord {
+                    node: NodeId(1),
+                    incarnation: Uuid::from_u128(7),
+                    seq: index as u64,
+                    reply: Some(minicbor::decode(&bytes).unwrap()),
+                })];
+                records.extend(decision.records);
+                heard = commit_into(&mut image, &records, heard);
+                let payload = crate::controller::snapshot::encode_records(&records);
                 log.push((image.applied(), payload));
             }
             if index == snapshot_at {
@@ -114,10 +128,11 @@ proptest! {
             }
             from
         };
-        let replayed_all = replayed(start);
+        let replayed_all = replayed(start.clone());
         prop_assert_eq!(&replayed_all, &image);
         prop_assert_eq!(&replayed(from_snapshot), &image);
         prop_assert_eq!(replayed_all.to_snapshot(), image.to_snapshot());
+        check_between(&start, &image, heard);
         let counted: usize = image.topics().map(|topic| topic.partition_count()).sum();
         prop_assert_eq!(image.partition_count(), counted);
         let replicas: usize = image
@@ -128,6 +143,73 @@ proptest! {
         let loads: u32 = image.loads.values().map(|load| load.replicas).sum();
         prop_assert_eq!(loads as usize, replicas);
     }
+}
+
+fn commit_into(
+    image: &mut MetadataImage,
+    records: &[Record],
+    mut delta: MetadataDelta,
+) -> MetadataDelta {
+    let next = Zxid(image.applied().0 + 1);
+    image.replay_all(next, records, &mut delta).unwrap();
+    delta
+}
+
+/// Who only sees the two ends is told of no more than who heard everything, and of all that differs.
+fn check_between(before: &MetadataImage, after: &MetadataImage, heard: MetadataDelta) {
+    let between = MetadataDelta::between(before, after);
+    for (id, change) in &heard.topics {
+        match (change, between.topics.get(id)) {
+            (TopicDelta::Changed(all), Some(TopicDelta::Changed(some))) => {
+                assert!(some.is_subset(all));
+            }
+            (TopicDelta::Changed(all), None) => {
+                let of = |image: &MetadataImage, p: &PartitionId| {
+                    image.topic_by_id(*id).unwrap().partition(*p).cloned()
+                };
+                assert!(all.iter().all(|p| of(before, p) == of(after, p)));
+            }
+            (change, told) => assert_eq!(Some(change), told),
+        }
+    }
+    assert!(
+        between
+            .topics
+            .keys()
+            .all(|id| heard.topics.contains_key(id))
+    );
+    assert!(between.configs.is_subset(&heard.configs));
+    assert!(between.brokers.is_subset(&heard.brokers));
+    assert!(MetadataDelta::between(after, after).is_empty());
+    let told = MetadataDelta::between(&MetadataImage::default(), after);
+    assert_eq!(told, MetadataDelta::whole(after));
+}
+
+#[test]
+fn a_command_is_applied_once() {
+    let mut image = cluster_of(&[(1, None)]);
+    let record = |incarnation, seq| {
+        Record::Request(RequestRecord {
+            node: NodeId(1),
+            incarnation: Uuid::from_u128(incarnation),
+            seq,
+            reply: None,
+        })
+    };
+    commit(&mut image, &[record(1, 5)]);
+    let applied = |image: &MetadataImage, incarnation, seq| {
+        image.is_applied(NodeId(1), Uuid::from_u128(incarnation), seq)
+    };
+    assert!(applied(&image, 1, 5) && applied(&image, 1, 4) && !applied(&image, 1, 6));
+    assert!(!applied(&image, 2, 1), "another process counts for itself");
+    let again = image
+        .clone()
+        .replay(Zxid(99), &record(1, 5), &mut MetadataDelta::default());
+    assert_eq!(again, Err(ReplayError::AppliedTwice(NodeId(1), 5)));
+    commit(&mut image, &[record(2, 1)]);
+    assert!(applied(&image, 2, 1) && !applied(&image, 1, 5));
+    let kept = MetadataImage::from_snapshot(&image.to_snapshot(), image.applied()).unwrap();
+    assert_eq!(kept, image);
 }
 
 #[test]

@@ -1,0 +1,255 @@
+//! One file that many logs of a directory share, so that a flush of all of them is one write and one sync.
+//!
+//! Batches that are appended to their segments and not yet synced there are written here once more, in groups; a group
+//! that is synced is safe. Two files take turns: when one is full the other is begun anew, once every log with batches
+//! in it has been flushed by its own files. Owned by the directory's flusher; read by `journal_replay`.
+//!
+//! A group: magic, CRC32C of what follows the CRC, length of what follows the length, generation of the file,
+//! number of the group in it, number of entries; then the entries. All numbers are big-endian. A file is read
+//! from its start for as long as groups are whole and follow each other: what an earlier generation left
+//! behind them does not count. Kafka passes over the files: they are not directories.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flush::JournalPart;
+use super::storage::{File, FileSystem, OpenMode, Storage, read_exact_at};
+use crate::types::{Offset, PartitionId, TopicId};
+
+pub(super) const MAGIC: u32 = 0x444a_4731;
+/// Magic, CRC, length, generation, group, entries.
+pub(super) const GROUP_HEADER_BYTES: usize = 4 + 4 + 4 + 8 + 4 + 4;
+/// Where the CRC's and the length's reach begins.
+pub(super) const CRC_FROM: usize = 8;
+pub(super) const LENGTH_FROM: usize = 12;
+/// Topic id, partition, kind, offset, length.
+pub(super) const ENTRY_HEADER_BYTES: usize = 16 + 4 + 1 + 8 + 4;
+
+/// Zeros are written so many at a time when a file is prepared. Where nobody waits for the file each is brought to
+/// disk, with a pause behind: others are in a hurry for the disk.
+const PREPARE_BYTES: usize = 1 << 20;
+const PREPARE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 10 });
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    /// Batches from an offset on.
+    Batches = 0,
+    /// Earlier entries of this log no longer count: it is about to be cut.
+    Void = 1,
+}
+
+impl EntryKind {
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(EntryKind::Batches),
+            1 => Some(EntryKind::Void),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn path(dir: &Path, which: usize) -> PathBuf {
+    dir.join(format!("durable-{which}.journal"))
+}
+
+/// Why a group was not made safe.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Nothing was promised and nothing is known to be lost: the logs' own files may still take it.
+    #[error("the journal cannot be written: {0}")]
+    Write(io::Error),
+    /// Nobody knows what the disk has: the directory cannot be trusted any more.
+    #[error("the journal cannot be synced: {0}")]
+    Sync(io::Error),
+}
+
+/// The journal of one log directory.
+#[derive(Debug)]
+pub struct Journal {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    /// Of one file.
+    capacity: u64,
+    active: usize,
+    /// `None` until something is written to it.
+    file: Option<Arc<dyn File>>,
+    position: u64,
+    generation: u64,
+    groups: u32,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// The directory's journal files are empty or do not exist: see `journal_replay::discard`. Each must be prepared
+    /// before it is written.
+    pub fn new(storage: Arc<dyn Storage>, dir: PathBuf, capacity: u64) -> Self {
+        Self {
+            storage,
+            dir,
+            capacity,
+            active: 0,
+            file: None,
+            position: 0,
+            generation: 1,
+            groups: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Whether a group with such parts fits behind what is there. When it does not, the logs with batches in the
+    /// *other* file must be settled, and then `switch` called.
+    pub fn fits(&self, parts: usize, bytes: usize) -> bool {
+        let group = GROUP_HEADER_BYTES + parts * ENTRY_HEADER_BYTES + bytes;
+        self.position + group as u64 <= self.capacity
+    }
+
+    /// Goes on at the start of the other file; what is in it is not needed any more.
+    pub fn switch(&mut self) {
+        self.active = 1 - self.active;
+        self.file = None;
+        self.position = 0;
+        self.groups = 0;
+        self.generation += 1;
+    }
+
+    /// Makes the parts safe, all or none. Blocks on the disk.
+    pub fn write(&mut self, parts: &[&JournalPart]) -> Result<(), JournalError> {
+        self.begin_group();
+        for part in parts {
+            self.put_entry(
+                part.topic_id,
+                part.partition,
+                EntryKind::Batches,
+                part.from,
+                part.len,
+            );
+            let from = self.buffer.len();
+            self.buffer.resize(from + part.bytes(), 0);
+            let room = self.buffer.get_mut(from..).unwrap_or_default();
+            read_exact_at(&*part.file, room, u64::from(part.position))
+                .map_err(JournalError::Write)?;
+        }
+        self.finish_group(parts.len())
+    }
+
+    /// From here on no earlier entry of this log counts. For a log that is about to be cut, and whose own files
+    /// have all that is to stay.
+    pub fn void(&mut self, topic_id: TopicId, partition: PartitionId) -> Result<(), JournalError> {
+        self.begin_group();
+        self.put_entry(topic_id, partition, EntryKind::Void, Offset::ZERO, 0);
+        self.finish_group(1)
+    }
+
+    fn begin_group(&mut self) {
+        self.buffer.clear();
+        self.buffer.resize(GROUP_HEADER_BYTES, 0);
+    }
+
+    fn put_entry(
+        &mut self,
+        topic_id: TopicId,
+        partition: PartitionId,
+        kind: EntryKind,
+        from: Offset,
+        len: u32,
+    ) {
+        let buffer = &mut self.buffer;
+        buffer.extend_from_slice(topic_id.0.as_bytes());
+        buffer.extend_from_slice(&partition.0.to_be_bytes());
+        buffer.push(kind as u8);
+        buffer.extend_from_slice(&from.0.to_be_bytes());
+        buffer.extend_from_slice(&len.to_be_bytes());
+    }
+
+    fn finish_group(&mut self, entries: usize) -> Result<(), JournalError> {
+        let too_long = || JournalError::Write(io::Error::other("a group is too long"));
+        let length = u32::try_from(self.buffer.len() - LENGTH_FROM).map_err(|_| too_long())?;
+        let entries = u32::try_from(entries).map_err(|_| too_long())?;
+        let mut header = Vec::with_capacity(GROUP_HEADER_BYTES);
+        header.extend_from_slice(&MAGIC.to_be_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&length.to_be_bytes());
+        header.extend_from_slice(&self.generation.to_be_bytes());
+        header.extend_from_slice(&self.groups.to_be_bytes());
+        header.extend_from_slice(&entries.to_be_bytes());
+        if let Some(place) = self.buffer.get_mut(..GROUP_HEADER_BYTES) {
+            place.copy_from_slice(&header);
+        }
+        let crc = crc32c::crc32c(self.buffer.get(CRC_FROM..).unwrap_or_default());
+        if let Some(place) = self.buffer.get_mut(4..CRC_FROM) {
+            place.copy_from_slice(&crc.to_be_bytes());
+        }
+        self.put_on_disk()
+    }
+
+    fn put_on_disk(&mut self) -> Result<(), JournalError> {
+        let file = self.open_active()?;
+        file.write_at(&mut [IoSlice::new(&self.buffer)], self.position)
+            .map_err(JournalError::Write)?;
+        file.sync_data().map_err(JournalError::Sync)?;
+        self.position += self.buffer.len() as u64;
+        self.groups += 1;
+        Ok(())
+    }
+
+    fn open_active(&mut self) -> Result<Arc<dyn File>, JournalError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = self
+            .storage
+            .open(&path(&self.dir, self.active), OpenMode::Write)
+            .map_err(JournalError::Write)?;
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Which of the two files is written now.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// How full the active file is.
+    pub fn filled_percent(&self) -> u64 {
+        self.position * 100 / self.capacity.max(1)
+    }
+
+    /// The disk that the journal and its logs are on; `None` where it cannot be synced as a whole.
+    pub fn file_system(&self) -> Option<Arc<dyn FileSystem>> {
+        self.storage.file_system(&self.dir).ok()
+    }
+
+    /// What makes a file ready to be written: its name and its whole length are brought to disk, as a sync is
+    /// cheap only where it changes no more than what is in a file. To be done once, away from what is in a hurry.
+    pub fn preparation(
+        &self,
+        which: usize,
+        hurry: bool,
+    ) -> impl FnOnce() -> io::Result<()> + Send + Sync + use<> {
+        let (storage, dir, capacity) = (Arc::clone(&self.storage), self.dir.clone(), self.capacity);
+        move || {
+            let file = storage.open(&path(&dir, which), OpenMode::Create)?;
+            let zeros = vec![0; PREPARE_BYTES];
+            let mut position = file.len()?;
+            while position < capacity {
+                let left = usize::try_from(capacity - position).unwrap_or(PREPARE_BYTES);
+                let chunk = zeros.get(..left.min(PREPARE_BYTES)).unwrap_or(&zeros);
+                file.write_at(&mut [IoSlice::new(chunk)], position)?;
+                position += chunk.len() as u64;
+                if !hurry {
+                    file.sync_data()?;
+                    std::thread::sleep(PREPARE_PAUSE);
+                }
+            }
+            file.sync_data()?;
+            storage.sync_dir(&dir)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;
