@@ -14,8 +14,10 @@
 //! Each request and response of each API a broker serves, in each version: every field set, null wherever null may be,
 //! all defaults, and with tagged fields nobody knows; and record batches in each compression.
 
+pub mod cleaner;
 pub mod codec;
 pub mod hand_written;
+pub mod produce;
 
 use std::io::Read;
 

@@ -27,6 +27,10 @@ const OTHERWISE: &[(&str, &str)] = &[
         "not changed while running",
     ),
     (
+        "log.cleaner.threads",
+        "was asked of Kafka's options alone: its running cleaner bounds how far the number may change, and so does ours",
+    ),
+    (
         "max.connections.per.ip.overrides",
         "says in its own words what is malformed",
     ),
@@ -34,6 +38,10 @@ const OTHERWISE: &[(&str, &str)] = &[
 
 /// Defaults that are not Kafka's, on purpose.
 const OTHER_DEFAULTS: &[(&str, &str)] = &[
+    (
+        "broker.session.timeout.ms",
+        "a broker whose process has ended is fenced at once, and silence is noticed over a link, not a poll",
+    ),
     (
         "listeners",
         "this machine only, until somebody says otherwise",
