@@ -64,6 +64,18 @@ impl Broker {
 
     /// Starts the stopped broker again: the same ports, the same data.
     pub fn launch(&mut self) -> Result<()> {
+        self.spawn()?;
+        wait::until("the broker answers", wait::SOON, || {
+            if let Some(status) = self.exited()? {
+                bail!("the broker ended at once ({status}):\n{}", self.log_tail());
+            }
+            Ok(answers(&self.address).then_some(()))
+        })
+        .with_context(|| format!("log: {}", self.log().display()))
+    }
+
+    /// The same without waiting until it answers.
+    pub fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the broker runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(binary::dohle()?);
@@ -77,13 +89,7 @@ impl Broker {
             command.arg("--set").arg(option);
         }
         self.child = Some(command.spawn().context("dohle does not start")?);
-        wait::until("the broker answers", wait::SOON, || {
-            if let Some(status) = self.exited()? {
-                bail!("the broker ended at once ({status}):\n{}", self.log_tail());
-            }
-            Ok(answers(&self.address).then_some(()))
-        })
-        .with_context(|| format!("log: {}", self.log().display()))
+        Ok(())
     }
 
     fn base_options(&self) -> Vec<String> {
@@ -116,7 +122,8 @@ impl Broker {
             .join("\n")
     }
 
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self
             .child
             .as_mut()
@@ -133,12 +140,47 @@ impl Broker {
         Pid::from_raw(i32::try_from(id)?).context("no such process")
     }
 
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.exited()?.is_some())
+    }
+
+    /// The same where it may have ended by itself.
+    pub fn end_anyhow(&mut self, signal: Signal) -> Result<()> {
+        if !self.has_ended()? {
+            self.signal(signal)?;
+        }
+        wait::until("the broker ends", wait::SOON, || self.exited())?;
+        self.child = None;
+        Ok(())
+    }
+
     /// Ends the broker with `signal` and waits for it.
     pub fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
-        kill_process(self.pid()?, signal)?;
+        self.signal(signal)?;
         let status = wait::until("the broker ends", wait::SOON, || self.exited())?;
         self.child = None;
         Ok(status)
+    }
+
+    /// Writes beside the log what the broker says of itself, and what its threads wait for in the kernel: for whoever
+    /// looks into why it does not answer.
+    pub fn keep_state(&self) {
+        let mut text = self.http_get("/metrics").unwrap_or_default();
+        if let Ok(pid) = self.pid()
+            && let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))
+        {
+            for task in tasks.flatten() {
+                for what in ["comm", "wchan", "stack"] {
+                    let said = fs::read_to_string(task.path().join(what)).unwrap_or_default();
+                    text += &format!("{} {what}: {said}\n", task.path().display());
+                }
+            }
+        }
+        let _ = fs::write(self.dir.join("state.txt"), text);
     }
 
     /// The resident memory, in bytes.

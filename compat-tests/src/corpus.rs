@@ -245,12 +245,12 @@ pub fn scenario(address: &str) -> Result<()> {
         })
     });
     shared.stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("a member panicked"))??;
-    }
+    let followed: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
+    // What went wrong first is said first: a member that was given nothing has nothing to commit either.
     arrived?;
+    for member in followed {
+        member.map_err(|_| anyhow::anyhow!("a member panicked"))??;
+    }
     compare(&corpus, &shared)?;
     check_committed(address, &group, &topic, &shared)
 }
@@ -265,6 +265,9 @@ fn produce(address: &str, topic: &str, input: &Path) -> Result<()> {
         "parse.key=true",
         "--reader-property",
         "key.separator=\t",
+        // This tool gives up after four times 1.5 s, a disk that is busy with other things' files need not have failed then.
+        "--request-timeout-ms",
+        "30000",
     ];
     let mut command = tools::command(tools::CONSOLE_PRODUCER, &args, "256m")?;
     let output = command.stdin(Stdio::from(File::open(input)?)).output()?;

@@ -10,13 +10,14 @@ pub fn client_source(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The directory of the running profile: the test executable is in `target/<profile>/deps`.
+/// The directory of the running profile: a program is in it, a test executable in its `deps`.
 pub fn profile_dir() -> PathBuf {
     let exe = std::env::current_exe().unwrap_or_default();
-    exe.parent()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("target/debug"))
-        .to_path_buf()
+    let dir = exe.parent().unwrap_or(Path::new("target/debug"));
+    match dir.parent() {
+        Some(profile) if dir.ends_with("deps") => profile.to_path_buf(),
+        _ => dir.to_path_buf(),
+    }
 }
 
 /// Everything that this suite fetches, builds and leaves behind: `target/compat`.

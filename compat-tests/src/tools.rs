@@ -25,6 +25,8 @@ pub const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 pub const API_VERSIONS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
 pub const PRODUCER_PERF: &str = "org.apache.kafka.tools.ProducerPerformance";
 pub const CONSUMER_PERF: &str = "org.apache.kafka.tools.ConsumerPerformance";
+pub const FEATURES: &str = "org.apache.kafka.tools.FeatureCommand";
+pub const METADATA_QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
 pub const DUMP_LOG: &str = "org.apache.kafka.tools.DumpLogSegments";
 
 /// How a tool ended and what it printed.

@@ -42,12 +42,18 @@ fn trial(test: Test, require_all: bool, shared: &Shared) -> Trial {
     let Test {
         name,
         missing,
+        forbidden,
         ours_only,
         run,
     } = test;
     if ours_only && broker::external().is_some() {
         return Trial::test(name, || Ok(()))
             .with_kind("needs a broker of ours")
+            .with_ignored_flag(true);
+    }
+    if let Some(reason) = forbidden {
+        return Trial::test(name, || Ok(()))
+            .with_kind(reason)
             .with_ignored_flag(true);
     }
     if let Some(reason) = missing {

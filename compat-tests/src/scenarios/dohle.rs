@@ -52,7 +52,7 @@ pub fn listed() -> Vec<Test> {
         .collect()
 }
 
-fn rdkafka() -> Result<&'static Client> {
+pub(super) fn rdkafka() -> Result<&'static Client> {
     CLIENTS
         .iter()
         .find(|client| client.name == "rdkafka")
@@ -155,7 +155,7 @@ fn restart(_shared: &str) -> Result<()> {
 
 /// The value of each acknowledged record, by where it was acknowledged; failures by value.
 #[derive(Clone, Default)]
-struct Acks(Arc<Mutex<AckState>>);
+pub(super) struct Acks(Arc<Mutex<AckState>>);
 
 #[derive(Default)]
 struct AckState {
@@ -182,7 +182,26 @@ impl ProducerContext for Acks {
 }
 
 impl Acks {
-    fn count(&self) -> usize {
+    /// What was acknowledged in a partition, by offset.
+    pub(super) fn of(&self, partition: i32) -> BTreeMap<i64, u64> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let range = state.acked.range((partition, 0)..(partition + 1, 0));
+        range
+            .map(|((_, offset), value)| (*offset, *value))
+            .collect()
+    }
+
+    pub(super) fn none_failed(&self) -> Result<()> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(
+            state.failed.is_empty(),
+            "failed: {:?}",
+            state.failed.first()
+        );
+        Ok(())
+    }
+
+    pub(super) fn count(&self) -> usize {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -307,7 +326,7 @@ fn kill_9(_shared: &str) -> Result<()> {
 }
 
 /// A request frame of `api` with a body; the length in front is right.
-fn frame(api: i16, version: i16, body: &[u8]) -> Vec<u8> {
+pub(super) fn frame(api: i16, version: i16, body: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend(api.to_be_bytes());
     payload.extend(version.to_be_bytes());
@@ -577,7 +596,7 @@ fn dump_log(_shared: &str) -> Result<()> {
     Ok(())
 }
 
-fn dump(args: &[&str]) -> Result<String> {
+pub(super) fn dump(args: &[&str]) -> Result<String> {
     let output = tools::run(tools::DUMP_LOG, args, "")?;
     let text = output.stdout + &output.stderr;
     let complaint = text.lines().find(|line| {

@@ -1,11 +1,16 @@
 //! The scenarios. `listed` gives every (client, scenario) pair; what each shows is written in README.md.
 
 pub mod admin;
+pub mod cluster;
+pub mod compaction;
 pub mod cross;
 pub mod dohle;
 pub mod groups;
 pub mod java;
 pub mod kcat;
+pub mod kill;
+pub mod log_code;
+pub mod log_dirs;
 pub mod records;
 pub mod seek;
 pub mod tools;
@@ -86,6 +91,8 @@ pub struct Test {
     pub name: String,
     /// What it cannot run without, and lacks.
     pub missing: Option<String>,
+    /// What this machine does not let anybody do, and it would have to: nothing that could be installed.
+    pub forbidden: Option<String>,
     /// Needs a broker that is ours: its process, its data, its HTTP port.
     pub ours_only: bool,
     pub run: Boxed,
@@ -99,6 +106,7 @@ impl Test {
         Self {
             name: name.into(),
             missing: None,
+            forbidden: None,
             ours_only: false,
             run: Box::new(run),
         }
@@ -226,6 +234,11 @@ pub fn listed() -> Vec<Test> {
     tests.extend(kcat::listed());
     tests.extend(tools::listed());
     tests.extend(dohle::listed());
+    tests.extend(kill::listed());
+    tests.extend(log_code::listed());
+    tests.extend(log_dirs::listed());
+    tests.extend(compaction::listed());
+    tests.extend(cluster::listed());
     tests
 }
 

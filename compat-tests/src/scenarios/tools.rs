@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{OnBroker, Test};
 use crate::tools::{
     API_VERSIONS, CONFIGS, CONSOLE_CONSUMER, CONSOLE_PRODUCER, CONSUMER_GROUPS, CONSUMER_PERF,
-    DELETE_RECORDS, GET_OFFSETS, LOG_DIRS, PRODUCER_PERF, TOPICS, ok, run, start,
+    DELETE_RECORDS, FEATURES, GET_OFFSETS, LOG_DIRS, PRODUCER_PERF, TOPICS, ok, run, start,
 };
 use crate::{paths, wait};
 
@@ -36,6 +36,7 @@ pub fn listed() -> Vec<Test> {
         ("log_dirs", log_dirs),
         ("delete_records", delete_records),
         ("broker_api_versions", api_versions),
+        ("features", features),
         ("producer_and_consumer_perf_test", perf),
         ("each_in_a_jvm_of_its_own", real_starts),
     ];
@@ -867,5 +868,47 @@ fn real_starts(address: &str) -> Result<()> {
         &["--offset-json-file", &file.path().to_string_lossy()],
     )?;
     ensure!(out.contains("low_watermark: 1003"), "{out}");
+    Ok(())
+}
+
+/// Of a feature that no other scenario looks at.
+fn features(address: &str) -> Result<()> {
+    const FEATURE: &str = "eligible.leader.replicas.version";
+    let level = || {
+        let told = ok(FEATURES, &at(address, &["describe"]), "")?;
+        let line = told.lines().find(|line| line.contains(FEATURE));
+        let line = line.with_context(|| told.clone())?;
+        let level = line.split("FinalizedVersionLevel: ").nth(1);
+        let level = level.and_then(|rest| rest.split_whitespace().next());
+        Ok::<_, anyhow::Error>(level.with_context(|| told.clone())?.to_owned())
+    };
+    ensure!(level()? == "1", "{}", level()?);
+    let change = |how: &str, to: &str, more: &[&str]| {
+        let feature = format!("{FEATURE}={to}");
+        let args = [&[how, "--feature", &feature], more].concat();
+        run(FEATURES, &at(address, &args), "")
+    };
+    let only_looked = change("downgrade", "0", &["--dry-run"])?;
+    ensure!(only_looked.exit == 0, "{only_looked:?}");
+    ensure!(level()? == "1", "a dry run changed it");
+    let down = change("downgrade", "0", &[])?;
+    ensure!(
+        down.exit == 0
+            && down
+                .stdout
+                .contains(&format!("{FEATURE} was downgraded to 0.")),
+        "{down:?}"
+    );
+    ensure!(level()? == "0", "{}", level()?);
+    let refused = change("upgrade", "7", &[])?;
+    let why = "Local controller 1 only supports versions 0-1";
+    let told = format!("{}{}", refused.stdout, refused.stderr);
+    ensure!(refused.exit == 1 && told.contains(why), "{refused:?}");
+    let up = change("upgrade", "1", &[])?;
+    ensure!(
+        up.exit == 0 && up.stdout.contains(&format!("{FEATURE} was upgraded to 1.")),
+        "{up:?}"
+    );
+    ensure!(level()? == "1", "{}", level()?);
     Ok(())
 }

@@ -19,6 +19,7 @@ import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.DescribeClusterOptions;
 import org.apache.kafka.clients.admin.DescribeClusterResult;
 import org.apache.kafka.clients.admin.DescribeConfigsOptions;
+import org.apache.kafka.clients.admin.DescribeReplicaLogDirsResult.ReplicaLogDirInfo;
 import org.apache.kafka.clients.admin.DescribeTopicsOptions;
 import org.apache.kafka.clients.admin.FeatureMetadata;
 import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
@@ -33,6 +34,7 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.TopicPartitionReplica;
 import org.apache.kafka.common.config.ConfigResource;
 
 /** The operations that go through the Admin client. */
@@ -103,6 +105,15 @@ final class AdminOperations {
                 return describeFeatures(result);
             case "describe_log_dirs":
                 return describeLogDirs(result);
+            case "alter_replica_log_dirs":
+                admin.alterReplicaLogDirs(Map.of(replica(request), request.get("path").asText())).all().get();
+                return result;
+            case "describe_replica_log_dirs":
+                ReplicaLogDirInfo info = admin.describeReplicaLogDirs(List.of(replica(request))).all().get()
+                        .get(replica(request));
+                return result.put("path", info.getCurrentReplicaLogDir())
+                        .put("lag", info.getCurrentReplicaOffsetLag()).put("future_path", info.getFutureReplicaLogDir())
+                        .put("future_lag", info.getFutureReplicaOffsetLag());
             case "list_config_resources":
                 return listConfigResources(request, result);
             default:
@@ -120,6 +131,11 @@ final class AdminOperations {
 
     private static TopicPartition partition(JsonNode request) {
         return new TopicPartition(topic(request), request.get("partition").asInt());
+    }
+
+    private static TopicPartitionReplica replica(JsonNode request) {
+        return new TopicPartitionReplica(topic(request), request.get("partition").asInt(),
+                request.get("broker").asInt());
     }
 
     private static OffsetSpec spec(JsonNode request) {
@@ -256,7 +272,15 @@ final class AdminOperations {
                 directories.forEach((path, directory) -> directory.replicaInfos().forEach((partition, info) ->
                         replicas.addObject().put("broker", broker).put("path", path).put("topic", partition.topic())
                                 .put("partition", partition.partition()).put("size", info.size())
-                                .put("lag", info.offsetLag()).put("total_bytes", directory.totalBytes().orElse(-1)))));
+                                .put("lag", info.offsetLag()).put("total_bytes", directory.totalBytes().orElse(-1))
+                                .put("future", info.isFuture()))));
+        ArrayNode cordoned = result.putArray("cordoned");
+        admin.describeLogDirs(brokers).allDescriptions().get().forEach((broker, directories) ->
+                directories.forEach((path, directory) -> {
+                    if (directory.isCordoned()) {
+                        cordoned.add(path);
+                    }
+                }));
         return result;
     }
 

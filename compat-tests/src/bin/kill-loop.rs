@@ -1,0 +1,43 @@
+//! `kill -9` until something is lost or repeated: see `compat_tests::kill_loop`. Prints a summary as JSON; fails if
+//! anything was found.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use compat_tests::kill_loop::{Options, run};
+
+const USAGE: &str = "usage: kill-loop [--kills N] [--seed N] [--producers N] [--rate RECORDS/S] [--longest-run-ms N] [--power-cut ext4|xfs] [--set KEY=VALUE]… [--verbose]";
+
+fn options() -> Result<Options> {
+    let mut options = Options {
+        seed: rand::random(),
+        ..Options::default()
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().context(USAGE);
+        match arg.as_str() {
+            "--kills" => options.kills = value()?.parse()?,
+            "--seed" => options.seed = value()?.parse()?,
+            "--producers" => options.producers = value()?.parse()?,
+            "--rate" => options.rate = value()?.parse()?,
+            "--longest-run-ms" => options.longest_run_ms = value()?.parse()?,
+            "--power-cut" => options.power_cut = Some(value()?),
+            "--set" => options.set.push(value()?),
+            "--verbose" => options.verbose = true,
+            _ => bail!(USAGE),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> Result<ExitCode> {
+    let options = options()?;
+    eprintln!("{options:?}");
+    let summary = run(&options)?;
+    println!("{}", serde_json::to_string(&summary)?);
+    Ok(match summary.check() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
+}
