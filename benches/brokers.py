@@ -4,6 +4,7 @@ Both listen on loopback only and keep their data under target/bench, so on the f
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,12 +17,22 @@ from fetch import DOHLE, KAFKA, WORK, Failed, run
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_S = 60
+GIVEN_PORTS = set()
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody had, below those of outgoing connections: none of these takes it while its server is away."""
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first_outgoing, 20_000))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in GIVEN_PORTS:
+            GIVEN_PORTS.add(port)
+            return port
 
 
 def metadata_request(correlation):
@@ -42,27 +53,43 @@ class Broker:
     def __enter__(self):
         self.dir.mkdir(parents=True)
         try:
-            command = self.command()
-            with open(self.log, "wb") as log:
-                started = time.monotonic()
-                self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.dir)
-            self.until_metadata(started + START_S)
-            self.start_s = time.monotonic() - started
+            self.launch()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        process = getattr(self, "process", None)
-        if process and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def launch(self):
+        """Starts the process and waits for its first Metadata reply: how long that was is `start_s`."""
+        started = self.spawn()
+        self.until_metadata(started + START_S)
+        self.start_s = time.monotonic() - started
+
+    def spawn(self):
+        """Starts the process; when that was."""
+        command = self.command()
+        with open(self.log, "ab") as log:
+            started = time.monotonic()
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.dir)
+        return started
+
+    def stop(self):
+        """Whether it ended by itself within a minute of being asked to."""
+        process = getattr(self, "process", None)
+        if not process or process.poll() is not None:
+            return False
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return False
+        return True
 
     def until_metadata(self, deadline):
         """Asks for Metadata, again and again, until it is answered."""
@@ -92,6 +119,20 @@ class Broker:
         seen = work()
         time.sleep(0.2)
         return seen, self.cpu_s() - before
+
+    def disk_bytes_during(self, work):
+        """What `work` returns, and the bytes that the disk of the data was given for it, by anybody."""
+        before = self.disk_bytes()
+        seen = work()
+        return seen, self.disk_bytes() - before
+
+    def disk_bytes(self):
+        """Bytes written to the block device so far; what is only in memory is written first."""
+        os.sync()
+        device = os.stat(self.dir).st_dev
+        stat = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+        # Sectors there are of 512 bytes, whatever the device's are.
+        return int(stat.read_text().split()[6]) * 512
 
     def memory_mb(self, what):
         """VmRSS (resident now) or VmHWM (the most so far), in MB of 1,000,000 bytes."""

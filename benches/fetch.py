@@ -5,7 +5,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "bench"
+CLIENTS = ROOT / "benches" / "clients"
 KAFKA, TOOLS = "4.4.0", "4.3.1"  # kafka-tools 4.4.0 is not on Maven Central
+ZOOKEEPER = "3.9.5"
 DOHLE = ROOT / "target" / "release" / "dohle"
 # Longer than any step takes on a slow machine: what is stuck fails its row.
 LIMIT_S = 600
@@ -27,30 +29,46 @@ def run(*command, **options):
     return done.stdout
 
 
-def maven(folder, artifact, version):
-    """An artifact's jars with all they need, in a folder of target/bench."""
+def maven(folder, *artifacts):
+    """Jars (group:artifact:version) with all they need, in a folder of target/bench."""
     if (WORK / folder).is_dir():
         return
+    wanted = "".join("<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
+                     .format(*artifact.split(":")) for artifact in artifacts)
     pom = WORK / f"{folder}.pom.xml"
     pom.write_text(f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>bench</groupId><artifactId>{folder}</artifactId><version>1</version><dependencies><dependency>
-<groupId>org.apache.kafka</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
-</dependency></dependencies></project>""")
+<groupId>bench</groupId><artifactId>{folder}</artifactId><version>1</version><dependencies>
+{wanted}</dependencies></project>""")
     new = WORK / f"{folder}.new"
     run("mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={new}")
     new.rename(WORK / folder)
 
 
+def build_dohle():
+    run("cargo", "build", "--release", "--quiet", "--locked", "--bin", "dohle", cwd=ROOT)
+
+
 def prepare(with_dohle, with_kafka):
     """Everything that a run needs. Load comes from clients that are not ours."""
     WORK.mkdir(parents=True, exist_ok=True)
-    clients = ROOT / "benches" / "clients"
     if with_dohle:
-        run("cargo", "build", "--release", "--quiet", "--locked", "--bin", "dohle", cwd=ROOT)
+        build_dohle()
     if with_kafka:
-        maven("kafka", "kafka_2.13", KAFKA)
-    maven("tools", "kafka-tools", TOOLS)
-    run("go", "build", "-o", WORK / "franz-go", ".", cwd=clients / "franz-go")
+        maven("kafka", f"org.apache.kafka:kafka_2.13:{KAFKA}")
+    maven("tools", f"org.apache.kafka:kafka-tools:{TOOLS}")
+    run("go", "build", "-o", WORK / "franz-go", ".", cwd=CLIENTS / "franz-go")
     run("cargo", "build", "--release", "--quiet", "--locked", "--target-dir", WORK / "librdkafka",
-        cwd=clients / "librdkafka")
+        cwd=CLIENTS / "librdkafka")
+    run("cc", "-O2", "-Wall", "-o", WORK / "floor", ROOT / "benches" / "floor.c")
+
+
+def prepare_ensemble(with_dohle):
+    """ZooKeeper, and one load client for both ensembles on their own clients' jars."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    if with_dohle:
+        build_dohle()
+    # What ZooKeeper's distribution has beside its own jar: it measures itself, and says what goes wrong.
+    maven("zookeeper", f"org.apache.zookeeper:zookeeper:{ZOOKEEPER}", f"org.apache.kafka:kafka-clients:{KAFKA}",
+          "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.slf4j:slf4j-simple:2.0.13")
+    run("javac", "-cp", f"{WORK}/zookeeper/*", "-d", WORK / "ensemble", *(CLIENTS / "ensemble").glob("*.java"))
     run("cc", "-O2", "-Wall", "-o", WORK / "floor", ROOT / "benches" / "floor.c")

@@ -9,7 +9,7 @@ from fetch import ROOT, WORK, run
 
 FLOOR = "the floor"
 # What dohle means to reach, by row and figure: at most or at least `factor` times what is named (1 when nothing is):
-# Kafka's figure, Kafka's of another row, or the floor's. A row's goal is that of like for like.
+# the rival's figure, its figure of another row, or the floor's. A row's goal is that of like for like.
 GOALS = {
     ("cold start of an empty node", "first Metadata s"): ("≤", 0.05, None),
     ("cold start of an empty node", "RSS empty MB"): ("≤", 10, None),
@@ -24,10 +24,23 @@ GOALS = {
     ("one at a time", "p99 ms"): ("≤", 1 / 3, ("one at a time", "kafka", "p99 ms")),
     ("one at a time, durable", "p50 ms"): ("≤", 1 / 2, ("one at a time, durable", "kafka", "p50 ms")),
     ("one at a time, durable", "p99 ms"): ("≤", 1, ("one at a time", "kafka", "p99 ms")),
+    ("1,000 partitions, durable", "p99 ms"): ("≤", 10, None),
+    ("1,000 partitions, durable", "MB/s"): ("≥", 0.8, ("1,000 partitions", "dohle", "MB/s")),
     ("produce to consume, 1,000/s", "p50 ms"): ("≤", 0.4, None),
     ("produce to consume, 1,000/s", "p99 ms"): ("≤", 1.5, None),
+    ("compaction", "CPU s/GB"): ("≤", 1, ("compaction", "kafka", "CPU s/GB")),
+    ("compaction", "until clean s"): ("≤", 1, ("compaction", "kafka", "until clean s")),
+    ("100,000 partitions at rest", "RSS MB"): ("≤", 512, None),
+    ("100,000 partitions at rest", "RSS after restart MB"): ("≤", 512, None),
+    ("100,000 partitions at rest", "clean restart s"): ("≤", 3, None),
+    ("100,000 partitions at rest", "idle CPU %"): ("≤", 1, None),
+    ("100,000 partitions at rest", "idle CPU after restart %"): ("≤", 1, None),
     ("200 topics of 10 partitions", "every leader answers s"): ("≤", 0.3, None),
     ("50 members over 100 partitions", "balanced s"): ("≤", 0.3, None),
+    **{(f"writes, {outstanding} outstanding", "writes/s"):
+       ("≥", 3, (f"writes, {outstanding} outstanding", "zookeeper", "writes/s")) for outstanding in (1, 16, 256)},
+    ("kill -9 of the leader", "median gap ms"): ("≤", 300, None),
+    ("kill -9 of the leader", "longest gap ms"): ("≤", 300, None),
 }
 
 
@@ -91,14 +104,14 @@ def table(results, this, against):
     return "\n".join(lines)
 
 
-def write(head, results, failures, names):
-    """The table as Markdown; the same and the raw values go to target/bench/result.md and result.json."""
+def write(head, results, failures, names, output):
+    """The table as Markdown; the same and the raw values go to files of this name in target/bench."""
     about = head["machine"]
     text = (f"{about['cpu']}, {about['cores']} cores, {about['memory_mib']} MiB, Linux {about['kernel']}, "
             f"{about['filesystem']}; {'; '.join(head['versions'])}; {head['rounds']} rounds in alternation, work × "
             f"{head['scale']:g}, load of the machine before {head['load_before']:.1f}. "
             f"Median (smallest–largest); a ratio is taken within each round.\n\n{table(results, *names)}\n")
     text += "".join(f"\n* **failed**: {failure}" for failure in failures)
-    (WORK / "result.md").write_text(text)
-    (WORK / "result.json").write_text(json.dumps(head | {"results": results, "failures": failures}, indent=1))
+    (WORK / f"{output}.md").write_text(text)
+    (WORK / f"{output}.json").write_text(json.dumps(head | {"results": results, "failures": failures}, indent=1))
     return text

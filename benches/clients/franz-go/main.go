@@ -25,11 +25,14 @@ var commands = map[string]func(context.Context, []string) (figures, error){
 	"paced":   paced,
 	"leaders": leaders,
 	"join":    join,
+	"spread":  spread,
+	"keyed":   keyed,
+	"compact": compact,
 }
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: franz-go create|sync|paced|leaders|join -bootstrap HOST:PORT …")
+		fmt.Fprintln(os.Stderr, "usage: franz-go create|sync|paced|spread|leaders|join|keyed|compact -bootstrap HOST:PORT …")
 		os.Exit(2)
 	}
 	// Above anything a sane broker needs, so that a stuck one fails the run instead of hanging it.
