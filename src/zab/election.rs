@@ -82,6 +82,11 @@ impl Election {
         self.round
     }
 
+    /// Whom this server wants.
+    pub fn candidate(&self) -> Option<NodeId> {
+        self.vote.map(|vote| vote.candidate)
+    }
+
     pub fn notification(&self) -> Notification {
         Notification {
             round: self.round,

@@ -8,6 +8,11 @@ use crate::zab::message::{Message, Notification, Standing};
 use crate::zab::peer::{Peer, Role};
 use crate::zab::ready::Event;
 
+/// How often it says that it wants a server that it cannot reach, before it gives that up. Longer than it takes
+/// those who can reach it to decide.
+const PATIENCE: u32 = 4;
+const MAX_DOUBLINGS: u32 = 4;
+
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Looking {
@@ -15,6 +20,10 @@ pub(super) struct Looking {
     deciding: Option<(NodeId, Tick)>,
     /// When to say again how this server votes.
     repeat_at: Tick,
+    /// Each time that it gave up it has twice the patience, so that those who need longer have their time.
+    doublings: u32,
+    /// How often in a row it has said that it wants somebody whom it cannot reach.
+    in_vain: u32,
 }
 
 impl Looking {
@@ -32,11 +41,21 @@ impl Peer {
         if !matches!(self.role, Role::Looking(_)) || self.elections == 0 {
             self.ready.events.push(Event::Looking);
         }
+        let doublings = match &self.role {
+            Role::Looking(looking) => looking.doublings,
+            _ => 0,
+        };
+        self.look(doublings);
+    }
+
+    fn look(&mut self, doublings: u32) {
         self.attempt += 1;
         self.elections += 1;
         self.role = Role::Looking(Looking {
             deciding: None,
             repeat_at: self.repeat_at(),
+            doublings,
+            in_vain: 0,
         });
         let own = self.may_lead().then(|| Vote {
             current_epoch: self.epochs.current,
@@ -179,14 +198,30 @@ impl Peer {
         };
         match looking.deciding {
             Some((candidate, at)) if at <= self.now => self.decide(candidate),
-            _ if looking.repeat_at <= self.now => {
-                let repeat_at = self.repeat_at();
-                if let Role::Looking(looking) = &mut self.role {
-                    looking.repeat_at = repeat_at;
-                }
-                self.tell_all();
-            }
+            _ if looking.repeat_at <= self.now => self.repeat(),
             _ => {}
+        }
+    }
+
+    /// Says again how it votes. A vote for a server that nobody who says so can reach would go round for ever,
+    /// each having it from another, be that server dead or wiped; so after a while it begins a new round, in which
+    /// only the living bring votes.
+    fn repeat(&mut self) {
+        let repeat_at = self.repeat_at();
+        let is_in_vain = self
+            .election
+            .candidate()
+            .is_some_and(|wanted| wanted != self.id && !self.links.contains(&wanted));
+        let Role::Looking(looking) = &mut self.role else {
+            return;
+        };
+        looking.repeat_at = repeat_at;
+        looking.in_vain = if is_in_vain { looking.in_vain + 1 } else { 0 };
+        if looking.in_vain < PATIENCE << looking.doublings {
+            self.tell_all();
+        } else {
+            let doublings = (looking.doublings + 1).min(MAX_DOUBLINGS);
+            self.look(doublings);
         }
     }
 

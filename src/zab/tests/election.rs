@@ -1,6 +1,8 @@
 use super::*;
 use crate::state_machine::Tick;
-use crate::types::NodeId;
+use crate::types::{NodeId, Zxid};
+use crate::zab::election::Vote;
+use crate::zab::message::{Message, Notification, Standing};
 
 const ELECTION: &[&str] = &["NOTIFICATION", "FOLLOWERINFO", "OBSERVERINFO"];
 
@@ -224,4 +226,29 @@ fn an_introduction_that_comes_early_is_kept() {
     while ensemble.deliver_from(1, 3) {}
     ensemble.run();
     assert_eq!(ensemble.leader(), 3);
+}
+
+/// 3 is gone for good, and each of the others has its vote from the other.
+#[test]
+fn a_vote_for_one_whom_nobody_can_reach_does_not_go_round_for_ever() {
+    let mut ensemble = Ensemble::new(3);
+    ensemble.start(1);
+    ensemble.start(2);
+    for (node, from) in [(1, 2), (2, 1)] {
+        let standing = Standing::Looking(Some(Vote {
+            current_epoch: 1,
+            last_zxid: Zxid::new(1, 2),
+            candidate: NodeId(3),
+        }));
+        let notification = Notification { round: 9, standing };
+        let (from, message) = (NodeId(from), Message::Notification(notification));
+        ensemble.step(NodeId(node), Input::Message { from, message });
+    }
+    ensemble.advance(500);
+    for node in [1, 2] {
+        let wanted = ensemble.peer(node).election.candidate();
+        assert_eq!(wanted, Some(NodeId(3)));
+    }
+    ensemble.advance(1_500);
+    assert_eq!(ensemble.leader(), 2);
 }
