@@ -101,15 +101,16 @@ fn decide_each<T>(
 ) -> (Vec<Record>, Vec<Result<(), ApiError>>) {
     let mut image = image.clone();
     let mut records = Vec::new();
-    let results = requests
-        .iter()
-        .map(|request| {
-            let new = decide(&image, request)?;
+    let last = requests.len().saturating_sub(1);
+    let decided = requests.iter().enumerate().map(|(index, request)| {
+        let new = decide(&image, request)?;
+        if index < last {
             replay_on_scratch(&mut image, &new);
-            records.extend(new);
-            Ok(())
-        })
-        .collect();
+        }
+        records.extend(new);
+        Ok(())
+    });
+    let results = decided.collect();
     if validate_only {
         records.clear();
     }

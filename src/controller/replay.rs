@@ -297,19 +297,24 @@ impl MetadataImage {
         if kind == ConfigResourceType::BrokerLogger {
             return Err(ReplayError::NotAResource);
         }
-        let name: Arc<str> = record.resource_name.as_str().into();
+        let name = record.resource_name.as_str();
         let resources = self.configs.entry(kind).or_default();
-        let mut overrides: Arc<ConfigOverrides> = resources.remove(&name).unwrap_or_default();
-        match &record.value {
-            Some(value) => {
-                Arc::make_mut(&mut overrides).insert(record.key.clone(), value.clone());
+        match (&record.value, resources.get_mut(name)) {
+            (Some(value), Some(overrides)) => {
+                Arc::make_mut(overrides).insert(record.key.clone(), value.clone());
             }
-            None => {
-                Arc::make_mut(&mut overrides).remove(&record.key);
+            (Some(value), None) => {
+                let overrides = ConfigOverrides::from([(record.key.clone(), value.clone())]);
+                resources.insert(name.into(), Arc::new(overrides));
             }
-        }
-        if !overrides.is_empty() {
-            resources.insert(name, overrides);
+            (None, Some(overrides)) => {
+                let overrides = Arc::make_mut(overrides);
+                overrides.remove(&record.key);
+                if overrides.is_empty() {
+                    resources.remove(name);
+                }
+            }
+            (None, None) => {}
         }
         self.drop_kind_without_configs(kind);
         let resource = ConfigResource::new(kind, record.resource_name.as_str());

@@ -66,8 +66,8 @@ impl Default for Options {
 /// What happened, for the times to be held against.
 #[derive(Default)]
 struct Chronicle {
-    /// What befell the leader, and nobody else: from when until when.
-    leader: Vec<(String, Instant, Instant)>,
+    /// What befell the leader, and nobody else: the fault's number, its name, from when until when.
+    leader: Vec<(u32, String, Instant, Instant)>,
     whole_again: BTreeMap<Kind, Vec<Duration>>,
 }
 
@@ -111,7 +111,7 @@ fn suffer_all(cluster: &dyn Nodes, options: &Options) -> Result<Summary> {
         disturbed
     })?;
     judge(cluster, &clients, &mut summary)?;
-    tell(&clients, &chronicle, &mut summary);
+    tell(&clients, &chronicle, options.verbose, &mut summary);
     summary.seconds = began.elapsed().as_secs();
     summary.frames = cluster.switch().map(|switch| switch.counts());
     Ok(summary)
@@ -141,7 +141,7 @@ fn disturb(
         if options.verbose {
             eprintln!("{number}: leader {leader}, {}", fault.summary());
         }
-        let outcome = suffer(cluster, &fault, leader, &mut chronicle);
+        let outcome = suffer(cluster, number, &fault, leader, &mut chronicle);
         if options.verbose
             && let Ok(took) = outcome
         {
@@ -169,6 +169,7 @@ fn leadership(cluster: &dyn Nodes) -> Result<(u16, u64)> {
 /// How long it took until all were whole again.
 fn suffer(
     cluster: &dyn Nodes,
+    number: u32,
     fault: &Fault,
     leader: u16,
     chronicle: &mut Chronicle,
@@ -189,12 +190,12 @@ fn suffer(
         let briefly = fault.kind != Kind::Killed && over - began < SILENCE;
         let briefly = if briefly { "_briefly" } else { "" };
         let what = format!("leader_{}{briefly}", fault.kind.name());
-        chronicle.leader.push((what, began, until));
+        chronicle.leader.push((number, what, began, until));
     }
     Ok(took)
 }
 
-fn tell(clients: &Clients, chronicle: &Chronicle, summary: &mut Summary) {
+fn tell(clients: &Clients, chronicle: &Chronicle, verbose: bool, summary: &mut Summary) {
     let mut times = Vec::new();
     for seen in clients.all() {
         let count = |fate| {
@@ -213,8 +214,11 @@ fn tell(clients: &Clients, chronicle: &Chronicle, summary: &mut Summary) {
     }
     times.sort_unstable();
     let mut gaps: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
-    for (what, from, until) in &chronicle.leader {
+    for (number, what, from, until) in &chronicle.leader {
         let gap = longest_gap(&times, *from, *until);
+        if verbose {
+            eprintln!("{number}: {what}, {} ms without a change", gap.as_millis());
+        }
         gaps.entry(what.clone()).or_default().push(gap);
     }
     summary.gaps_ms = gaps
