@@ -7,7 +7,7 @@ use super::plan::Fault;
 use super::server::Server;
 use super::world::{Event, World};
 use crate::types::NodeId;
-use crate::zab::{Change, Status, Voter};
+use crate::zab::{Change, Peer, Voter};
 
 /// More than are ever asked for, and none at all.
 const VOTERS: std::ops::RangeInclusive<usize> = 1..=7;
@@ -227,21 +227,23 @@ impl World {
         }
     }
 
-    /// Only where everybody knows which disk it voted with: before, nobody could tell that it is another.
+    /// Only where everybody knows which disk it voted with, by what is committed and durable: before, nobody could
+    /// tell that it is another, and what is not committed may be forgotten.
     fn wipe(&mut self, node: NodeId) {
         let directory = self.servers[&node].directory;
-        let knows = |status: &Status| {
-            let recorded = status
-                .voters
-                .get(node)
-                .is_none_or(|v| v.directory == Some(directory));
+        let knows = |peer: &Peer| {
+            let status = peer.status();
+            let committed = peer.voters_at(status.committed).get(node);
+            let is_recorded = [committed, status.voters.get(node)]
+                .iter()
+                .all(|voter| voter.is_none_or(|v| v.directory == Some(directory)));
             // Without it there has to be a quorum that removes it.
             let enough = status.voters.len() > 2 || !status.voters.contains(node);
-            recorded && enough && status.durable == status.last_zxid
+            is_recorded && enough && status.durable == status.last_zxid
         };
         let all_know = self.servers.values().all(|server| {
             let running = server.running.as_ref();
-            running.is_some_and(|running| knows(&running.peer.status()))
+            running.is_some_and(|running| knows(&running.peer))
         });
         let others_lost = self.nodes().iter().any(|other| self.is_refused(*other));
         if !all_know || others_lost {

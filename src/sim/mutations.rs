@@ -4,39 +4,40 @@
 //! the next ones are tried. What finds a mutation finds nothing in the machine as it is.
 
 use super::run::Run;
+use super::runs::from_environment;
 use crate::zab::mutation::Mutation;
 
 const FOUND: &[(Mutation, i32, u64)] = &[
     (Mutation::TruncatedOnDiskOnly, 3, 3),
-    (Mutation::NewLeaderAckedEarly, 3, 446),
+    (Mutation::NewLeaderAckedEarly, 3, 500),
     (Mutation::EpochBeforeHistory, 3, 479),
-    (Mutation::AckBeforeWrite, 3, 972),
-    (Mutation::EarlyAckCounts, 3, 2774),
-    (Mutation::HolesOnJoining, 3, 5),
+    (Mutation::AckBeforeWrite, 3, 1083),
+    (Mutation::EarlyAckCounts, 3, 3172),
+    (Mutation::HolesOnJoining, 3, 8),
     (Mutation::CounterOverflow, 3, 6),
-    (Mutation::ProposeToUpToDateOnly, 3, 5),
+    (Mutation::ProposeToUpToDateOnly, 3, 6),
     (Mutation::DuplicateProposeTaken, 3, 1),
-    (Mutation::UpToDateCarriesOldCommit, 3, 945),
-    (Mutation::QuorumOffByOne, 3, 6),
-    (Mutation::ObserversCounted, 3, 10),
+    (Mutation::UpToDateCarriesOldCommit, 3, 1975),
+    (Mutation::QuorumOffByOne, 3, 10),
+    (Mutation::ObserversCounted, 3, 14),
     (Mutation::TruncationSkipped, 3, 3),
-    (Mutation::ReconfigAtCommit, 3, 302),
-    (Mutation::ReconfigWhilePending, 3, 767),
-    (Mutation::EpochPromisedTwice, 3, 3749),
-    (Mutation::BetterHistoryIgnored, 3, 231),
-    (Mutation::AckEpochEarly, 3, 7996),
-    (Mutation::StaleAckSent, 3, 280),
-    (Mutation::SyncUnconfirmed, 3, 96),
-    (Mutation::DeliverBeforeDurable, 3, 35),
+    (Mutation::ReconfigAtCommit, 3, 334),
+    (Mutation::ReconfigWhilePending, 3, 2819),
+    (Mutation::EpochPromisedTwice, 3, 110_538),
+    (Mutation::BetterHistoryIgnored, 3, 534),
+    (Mutation::AckEpochEarly, 3, 9685),
+    (Mutation::StaleAckSent, 3, 318),
+    (Mutation::SyncUnconfirmed, 3, 197),
+    (Mutation::DeliverBeforeDurable, 3, 53),
 ];
 
 /// Tried before a mutation counts as missed.
 const SEEDS: u64 = 10_000;
 
 fn find(mutation: Mutation, voters: i32, first: u64) -> bool {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first = number("DOHLE_SIM_SEED").unwrap_or(first);
-    let seeds = number("DOHLE_SIM_SEEDS").unwrap_or(SEEDS);
+    let first = from_environment("DOHLE_SIM_SEED").unwrap_or(first);
+    let voters = from_environment("DOHLE_SIM_VOTERS").unwrap_or(voters);
+    let seeds = from_environment("DOHLE_SIM_SEEDS").unwrap_or(SEEDS);
     for seed in first..first + seeds {
         let run = Run {
             seed,

@@ -9,7 +9,7 @@ use super::run::{Outcome, Run};
 use super::stats::Stats;
 use crate::zab::mutation::Mutation;
 
-fn from_environment<T: FromStr>(name: &str) -> Option<T> {
+pub(super) fn from_environment<T: FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok()?.parse().ok()
 }
 

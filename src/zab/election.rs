@@ -49,7 +49,8 @@ struct Settled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Nothing,
-    /// The sender is behind: it has to hear this server's vote.
+    /// The sender is behind: it has to hear this server's vote, be it again, for it may not have been looking yet
+    /// when it came.
     Reply,
     /// This server has changed its vote: everybody has to hear it.
     Changed,
@@ -161,6 +162,8 @@ impl Election {
         }
         if is_changed {
             Outcome::Changed
+        } else if vote < mine {
+            Outcome::Reply
         } else {
             Outcome::Nothing
         }

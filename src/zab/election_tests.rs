@@ -50,11 +50,11 @@ fn a_better_vote_changes_ones_mind_and_a_quorum_decides() {
         Outcome::Changed
     );
     assert_eq!(verdict(&election), Verdict::Quorum(NodeId(2)));
-    // A worse one does not; when it comes round, all agree.
+    // A worse one does not, and hears of the better; when it comes round, all agree.
     let worse = vote(1, (1, 1), 3);
     assert_eq!(
         hear(&mut election, 3, 1, Standing::Looking(Some(worse))),
-        Outcome::Nothing
+        Outcome::Reply
     );
     assert_eq!(verdict(&election), Verdict::Quorum(NodeId(2)));
     hear(&mut election, 3, 1, Standing::Looking(Some(best)));
@@ -177,7 +177,7 @@ fn a_later_round_is_taken_up_from_anybody() {
         let standing = Standing::Looking(Some(mine));
         assert_eq!(election.notification(), Notification { round, standing });
         let again = hear(&mut election, from, round, Standing::Looking(None));
-        assert_eq!(again, Outcome::Nothing);
+        assert_eq!(again, Outcome::Reply);
     }
 }
 

@@ -28,8 +28,8 @@ pub use summary::{Spread, Summary};
 
 /// Faults between two comparisons.
 const JUDGE_EVERY: u32 = 10;
-/// What a kill does to clients they notice within.
-const AFTER_KILL: Duration = Duration::from_secs(2);
+/// What a fault does to clients they notice within.
+const AFTERMATH: Duration = Duration::from_secs(2);
 /// Within which a leader that is not heard has been replaced.
 const SILENCE: Duration = Duration::from_millis(2500);
 
@@ -69,6 +69,8 @@ struct Chronicle {
     /// What befell the leader, and nobody else: the fault's number, its name, from when until when.
     leader: Vec<(u32, String, Instant, Instant)>,
     whole_again: BTreeMap<Kind, Vec<Duration>>,
+    /// When each fault began.
+    began: Vec<Instant>,
 }
 
 /// What the nodes leave behind stays if anything is wrong.
@@ -175,6 +177,7 @@ fn suffer(
     chronicle: &mut Chronicle,
 ) -> Result<Duration> {
     let began = fault.play(cluster)?;
+    chronicle.began.push(began);
     let over = Instant::now();
     cluster.wait_until_whole()?;
     wait_until_caught_up(cluster)?;
@@ -182,10 +185,7 @@ fn suffer(
     let whole_again = &mut chronicle.whole_again;
     whole_again.entry(fault.kind).or_default().push(took);
     if fault.node == Some(leader) && !fault.combined {
-        let until = match fault.kind {
-            Kind::Killed => began + AFTER_KILL,
-            _ => over,
-        };
+        let until = over.max(began + AFTERMATH);
         // Others lead only after so long a silence.
         let briefly = fault.kind != Kind::Killed && over - began < SILENCE;
         let briefly = if briefly { "_briefly" } else { "" };
@@ -215,7 +215,10 @@ fn tell(clients: &Clients, chronicle: &Chronicle, verbose: bool, summary: &mut S
     times.sort_unstable();
     let mut gaps: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
     for (number, what, from, until) in &chronicle.leader {
-        let gap = longest_gap(&times, *from, *until);
+        // What the next fault does is not this one's.
+        let next = chronicle.began.iter().find(|began| *began > from);
+        let until = next.map_or(*until, |next| *next.min(until));
+        let gap = longest_gap(&times, *from, until);
         if verbose {
             eprintln!("{number}: {what}, {} ms without a change", gap.as_millis());
         }

@@ -77,14 +77,15 @@ impl Spread {
     }
 }
 
-/// The longest time without one of `times`, which ascend, that began before `until` and was not over at `from`.
+/// The longest time without one of `times`, which ascend, that was not over at `from`; what is after `until` does not
+/// count.
 pub fn longest_gap(times: &[Instant], from: Instant, until: Instant) -> Duration {
     let first = times.partition_point(|time| *time < from).saturating_sub(1);
     let near = times.iter().skip(first);
     let pairs = near.clone().zip(near.skip(1));
     pairs
         .take_while(|(earlier, _)| **earlier < until)
-        .map(|(earlier, later)| *later - *earlier)
+        .map(|(earlier, later)| until.min(*later) - *earlier)
         .max()
         .unwrap_or_default()
 }
@@ -94,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_counts_if_some_of_it_is_within() {
+    fn a_gap_counts_as_a_whole_but_for_what_comes_later() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let times: Vec<Instant> = [0, 900, 1000, 1010, 1300, 1310, 3000].map(at).into();
         let gap = |from, until| longest_gap(&times, at(from), at(until)).as_millis();
-        assert_eq!(gap(1000, 1305), 290);
-        assert_eq!(gap(1005, 1100), 290);
+        assert_eq!(gap(1000, 1310), 290);
+        assert_eq!(gap(1005, 1100), 90);
         assert_eq!(gap(950, 1005), 100);
-        assert_eq!(gap(1000, 2000), 1690);
+        assert_eq!(gap(1000, 2000), 690);
         assert_eq!(gap(4000, 5000), 0);
     }
 

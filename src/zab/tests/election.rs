@@ -19,6 +19,8 @@ fn two_of_three_agree_on_the_better_one() {
         [
             "1→2 NOTIFICATION round 1 votes 1 (1, 1.2)",
             "2→1 NOTIFICATION round 1 votes 2 (1, 1.1)",
+            // It may not have been looking when the first came.
+            "1→2 NOTIFICATION round 1 votes 1 (1, 1.2)",
             "2→1 NOTIFICATION round 1 votes 1 (1, 1.2)",
         ]
     );
@@ -63,6 +65,18 @@ fn a_killed_leader_is_replaced_at_once() {
     ensemble.run();
     assert_eq!(ensemble.image(), "a b");
     assert!(ensemble.now <= Tick(killed.0 + 30));
+}
+
+/// 2 has noticed first, and 1 heard of its vote while it still followed.
+#[test]
+fn a_vote_that_came_before_its_hearer_looked_is_told_again() {
+    let mut ensemble = Ensemble::started(3, 0);
+    assert_eq!(ensemble.leader(), 3);
+    ensemble.cut(2, 3);
+    ensemble.run();
+    ensemble.crash(3);
+    ensemble.advance(25);
+    assert_eq!(ensemble.leader(), 2);
 }
 
 #[test]
