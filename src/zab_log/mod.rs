@@ -26,7 +26,6 @@ use crate::zab::{Proposal, Write};
 use place::Place;
 
 pub use recovery::{Opened, ZabLogError};
-pub use rewrite::Stretch;
 pub use snapshot::SnapshotWriter;
 
 const ACCEPTED_EPOCH: &str = "acceptedEpoch";

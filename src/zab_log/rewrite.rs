@@ -1,5 +1,4 @@
-//! What a leader can make of a follower's history: cut its end off, or replace all of it. And what a leader
-//! reads back out of its own.
+//! What a leader can make of a follower's history: cut its end off, or replace all of it.
 //!
 //! A truncation takes segments away newest first and then renames a shorter copy over the one that is left: at no
 //! moment is there a hole. An installed snapshot begins a generation: its own rename is the one moment at which
@@ -7,18 +6,10 @@
 
 use crate::log::storage::write_atomically;
 use crate::types::Zxid;
-use crate::zab::{Proposal, Snapshot, follows};
+use crate::zab::Snapshot;
 use crate::zab_log::place::Place;
-use crate::zab_log::segment::{self, Header, Tail};
+use crate::zab_log::segment::{self, Header};
 use crate::zab_log::{SegmentInfo, ZabLog, ZabLogError, snapshot};
-
-/// Proposals behind each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
-    /// What the first of them follows.
-    pub after: Zxid,
-    pub proposals: Vec<Proposal>,
-}
 
 impl ZabLog {
     /// Nothing behind `zxid` is there afterwards, and none of it comes back.
@@ -85,71 +76,6 @@ impl ZabLog {
             })?;
         }
         Ok(())
-    }
-
-    /// What comes behind `after`, up to about `max_bytes` of payloads but one proposal at least; to be asked for again
-    /// from the last one on. The stretch follows an earlier zxid than `after` when the history does not have that
-    /// one: then a learner that does has to cut its own back to there. `None`: the log does not
-    /// reach back so far.
-    pub fn read_from(&self, after: Zxid, max_bytes: usize) -> Result<Option<Stretch>, ZabLogError> {
-        let Some(mut last) = self.beginning(after) else {
-            return Ok(None);
-        };
-        let mut stretch = Stretch {
-            after: last,
-            proposals: Vec::new(),
-        };
-        let mut bytes = 0;
-        for segment in &self.segments {
-            if segment.last <= after {
-                last = segment.last;
-                stretch.after = last;
-                continue;
-            }
-            for proposal in self.proposals_of(segment)? {
-                let zxid = proposal.zxid;
-                if zxid <= after {
-                    stretch.after = zxid;
-                } else if !follows(last, zxid) {
-                    return Err(ZabLogError::hole(&segment.path, last, zxid));
-                } else if bytes < max_bytes || stretch.proposals.is_empty() {
-                    bytes += proposal.payload.len();
-                    stretch.proposals.push(proposal);
-                } else {
-                    return Ok(Some(stretch));
-                }
-                last = zxid;
-            }
-        }
-        Ok(Some(stretch))
-    }
-
-    /// Where a stretch from `after` begins as far as that is known without reading; `None`: what follows `after` may be gone.
-    fn beginning(&self, after: Zxid) -> Option<Zxid> {
-        let oldest = self.snapshots.front().copied().unwrap_or(Zxid::ZERO);
-        if oldest <= after {
-            return Some(oldest);
-        }
-        let first = self.segments.front()?.first;
-        // Before the first of an epoch there may have been anything.
-        let directly_before = first.counter() > 1 && after.0 + 1 == first.0;
-        (first <= after || directly_before).then_some(after)
-    }
-
-    fn proposals_of(&self, segment: &SegmentInfo) -> Result<Vec<Proposal>, ZabLogError> {
-        let (bytes, header) = self.read_segment(segment)?;
-        let scanned = segment::scan(&bytes, header.salt);
-        let whole = scanned.tail == Tail::Clean;
-        if !whole
-            || scanned
-                .proposals
-                .last()
-                .is_none_or(|p| p.zxid != segment.last)
-        {
-            let why = format!("it ended at byte {}, and more was written", scanned.end);
-            return Err(ZabLogError::damaged(&segment.path, why));
-        }
-        Ok(scanned.proposals)
     }
 
     fn read_segment(&self, segment: &SegmentInfo) -> Result<(Vec<u8>, Header), ZabLogError> {

@@ -430,46 +430,6 @@ fn a_snapshot_that_was_overtaken_by_an_installed_one_goes() {
     assert_eq!(open(&dir).recovered.snapshot, at);
 }
 
-#[test]
-fn a_stretch_of_the_history_is_read_back() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path().join("zab");
-    let mut log = open(&dir).log;
-    let read = |log: &ZabLog, epoch, counter| {
-        let stretch = log.read_from(Zxid::new(epoch, counter), 20).unwrap()?;
-        let after = (stretch.after.epoch(), stretch.after.counter());
-        Some((after, counters(&stretch.proposals)))
-    };
-    assert_eq!(read(&log, 0, 0), Some(((0, 0), vec![])));
-    epochs(&mut log, 3);
-    append(&mut log, 1, 1..=3);
-    log.before_snapshot();
-    append(&mut log, 1, 4..=5);
-    append(&mut log, 3, 1..=1);
-    // Two are more than the 20 bytes.
-    assert_eq!(read(&log, 0, 0), Some(((0, 0), vec![(1, 1), (1, 2)])));
-    assert_eq!(read(&log, 1, 2), Some(((1, 2), vec![(1, 3), (1, 4)])));
-    assert_eq!(read(&log, 1, 5), Some(((1, 5), vec![(3, 1)])));
-    assert_eq!(read(&log, 3, 1), Some(((3, 1), vec![])));
-    // A learner that has what was never committed.
-    assert_eq!(read(&log, 2, 7), Some(((1, 5), vec![(3, 1)])));
-    assert_eq!(read(&log, 9, 9), Some(((3, 1), vec![])));
-
-    // What a snapshot has let go cannot be read.
-    for counter in [4, 5] {
-        let at = Zxid::new(1, counter);
-        log.before_snapshot();
-        log.snapshot_writer().write(&snapshot(at, "body")).unwrap();
-        log.after_snapshot(at).unwrap();
-    }
-    assert_eq!(read(&log, 1, 2), None);
-    assert_eq!(read(&log, 1, 3), Some(((1, 3), vec![(1, 4), (1, 5)])));
-    drop(log);
-    let log = open(&dir).log;
-    assert_eq!(read(&log, 1, 2), None);
-    assert_eq!(read(&log, 1, 3), Some(((1, 3), vec![(1, 4), (1, 5)])));
-}
-
 /// Fails its first `sync_data` and would be fine afterwards.
 #[derive(Debug)]
 struct FailsOnce(std::sync::atomic::AtomicBool, Arc<dyn File>);
