@@ -108,6 +108,17 @@ impl<M> Network<M> {
         }
     }
 
+    /// Both are there and are not to have a link: who still takes an older one for it hears that it is gone, as from
+    /// the host that knows nothing of it.
+    pub(crate) fn refuse(&mut self, a: NodeId, b: NodeId, now: u64, chance: &mut Chance) {
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(link) = self.ends.get(&(to, from)).copied() {
+                let way = Way { link, from, to };
+                self.push(way, Heard::Disconnected, now, chance);
+            }
+        }
+    }
+
     /// Closes the link; `notices` say how `a` and `b` hear of it.
     pub(crate) fn reset(
         &mut self,
@@ -339,6 +350,17 @@ mod tests {
             let heard = at_b(&drain(&mut network));
             let newer = heard.iter().rposition(|what| *what == Heard::Connected);
             assert_eq!(newer, Some(heard.len() - 1), "{heard:?}");
+        }
+    }
+
+    #[test]
+    fn who_never_heard_of_the_end_hears_of_it_when_the_next_link_is_refused() {
+        let (mut network, mut chance) = connected();
+        network.crash(A, Notice::Never, 0, &mut chance);
+        assert_eq!(drain(&mut network), []);
+        for heard in [vec![(B, Heard::Disconnected)], vec![]] {
+            network.refuse(A, B, 10, &mut chance);
+            assert_eq!(drain(&mut network), heard);
         }
     }
 

@@ -296,6 +296,7 @@ impl World {
         }
         if let Some(refusal) = refused() {
             self.stats.refusals += 1;
+            self.network.refuse(a, b, self.now, &mut self.chance);
             let reason: String = refusal.chars().take(60).collect();
             self.note(|| format!("{a} and {b} do not connect: {reason}"));
             return self.connect_in(100_000, a, b);
