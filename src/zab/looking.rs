@@ -73,8 +73,7 @@ impl Peer {
     fn may_lead(&self) -> bool {
         let newest = self.configurations.newest_zxid();
         let before = Zxid(newest.0.saturating_sub(1));
-        self.is_voter()
-            || newest > self.committed && self.configurations.at(before).contains(self.id)
+        self.is_voter() || newest > self.committed && self.votes_in(self.configurations.at(before))
     }
 
     /// Where this server stands.

@@ -179,7 +179,16 @@ impl Peer {
     }
 
     pub fn is_voter(&self) -> bool {
-        self.counting_voters().contains(self.id)
+        self.votes_in(self.counting_voters())
+    }
+
+    /// Whether it is one of them, with this disk: who was recorded with another is not the one that promised and
+    /// acknowledged.
+    pub(super) fn votes_in(&self, voters: &Voters) -> bool {
+        let recorded = voters.get(self.id).map(|voter| voter.directory);
+        recorded.is_some_and(|disk| {
+            disk.is_none() || self.directory.is_none() || disk == self.directory
+        })
     }
 
     /// Once the cluster has one.

@@ -262,15 +262,18 @@ fn snapshots_carry_the_voters() {
     );
 }
 
+fn with_directory(node: i32, directory: Uuid) -> PeerOptions {
+    let voters = Voters::new((1..=3).map(|n| (NodeId(n), voter(n))));
+    PeerOptions {
+        directory: Some(directory),
+        ..PeerOptions::new(NodeId(node), voters)
+    }
+}
+
 fn with_directories() -> Ensemble {
     let mut ensemble = Ensemble::new(3);
     for node in 1..=3 {
-        let voters = Voters::new((1..=3).map(|n| (NodeId(n), voter(n))));
-        let options = PeerOptions {
-            directory: Some(Ensemble::directory_of(node)),
-            ..PeerOptions::new(NodeId(node), voters)
-        };
-        ensemble.start_with(node, options);
+        ensemble.start_with(node, with_directory(node, Ensemble::directory_of(node)));
     }
     ensemble.settle();
     ensemble
@@ -298,6 +301,29 @@ fn the_disks_of_voters_are_recorded_and_no_other_is_admitted() {
     remove(&mut ensemble, 3, 1).unwrap();
     ensemble.run();
     assert_eq!(ensemble.peer(2).admit(&wiped), Ok(()));
+}
+
+/// The removal is in its log because it came back as an observer: it is not the one that voted, and others, who do not
+/// know of the removal, would not have it.
+#[test]
+fn a_removed_voter_with_another_disk_does_not_see_its_removal_through() {
+    for (directory, may_lead) in [
+        (Ensemble::directory_of(1), true),
+        (Uuid::from_u128(1), false),
+    ] {
+        let mut ensemble = with_directories();
+        ensemble.crash(1);
+        ensemble.cut_silently(2, 3);
+        remove(&mut ensemble, 3, 1).unwrap();
+        let disk = ensemble.server(3).disk.clone();
+        ensemble.crash(2);
+        ensemble.crash(3);
+        ensemble.install(1, disk);
+        ensemble.start_with(1, with_directory(1, directory));
+        assert_eq!(voters_at(&mut ensemble, 1), [2, 3]);
+        let wanted = ensemble.peer(1).election.candidate();
+        assert_eq!(wanted.is_some(), may_lead, "{directory}");
+    }
 }
 
 #[test]
