@@ -19,6 +19,7 @@ pub mod paths;
 pub mod prepare;
 pub mod requests;
 pub mod scenarios;
+pub mod soak;
 pub mod switch;
 pub mod tools;
 pub mod wait;

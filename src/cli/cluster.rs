@@ -583,16 +583,21 @@ mod tests {
         );
     }
 
-    #[test]
-    fn only_a_process_of_the_node_is_taken_for_it() {
-        let dir = tempfile::tempdir().unwrap();
+    fn only_node(dir: &Path) -> Node {
         let layout = Layout {
             nodes: 1,
             port: 7000,
             set: Vec::new(),
         };
-        let node = nodes(dir.path(), &layout).remove(0);
+        let node = nodes(dir, &layout).remove(0);
         fs::create_dir_all(&node.dir).unwrap();
+        node
+    }
+
+    #[test]
+    fn only_a_process_of_the_node_is_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = only_node(dir.path());
         assert!(node.process().is_none());
         fs::write(node.pid_file(), std::process::id().to_string()).unwrap();
         assert!(
@@ -605,13 +610,7 @@ mod tests {
     #[test]
     fn a_killed_node_is_gone_when_the_kill_is_over() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout {
-            nodes: 1,
-            port: 7000,
-            set: Vec::new(),
-        };
-        let node = nodes(dir.path(), &layout).remove(0);
-        fs::create_dir_all(&node.dir).unwrap();
+        let node = only_node(dir.path());
         // It says when it runs, and it holds the other end of its output for as long as it has files.
         let mut child = Command::new("sh")
             .args(["-c", "echo up; read _"])

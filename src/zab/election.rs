@@ -102,37 +102,19 @@ impl Election {
         notification: Notification,
     ) -> Outcome {
         let Notification { round, standing } = notification;
-        match standing {
+        let (leader, epoch) = match standing {
             Standing::Looking(vote) => {
                 self.settled.remove(&from);
-                self.on_looking(me, from, round, vote)
+                return self.on_looking(me, from, round, vote);
             }
-            Standing::Following { leader } => {
-                let epoch = 0;
-                self.on_settled(
-                    from,
-                    Settled {
-                        leader,
-                        epoch,
-                        round,
-                    },
-                )
-            }
-            Standing::Leading { epoch } => {
-                let leader = from;
-                self.on_settled(
-                    from,
-                    Settled {
-                        leader,
-                        epoch,
-                        round,
-                    },
-                )
-            }
-        }
-    }
-
-    fn on_settled(&mut self, from: NodeId, settled: Settled) -> Outcome {
+            Standing::Following { leader } => (leader, 0),
+            Standing::Leading { epoch } => (from, epoch),
+        };
+        let settled = Settled {
+            leader,
+            epoch,
+            round,
+        };
         self.votes.remove(&from);
         self.settled.insert(from, settled);
         Outcome::Nothing

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use compat_tests::ensemble_loop::{Options, run};
+use compat_tests::soak;
 
 const USAGE: &str = "usage: ensemble-loop [--nodes N] [--faults N] [--seed N] [--clients N] [--longest-calm-ms N] [--network] [--set KEY=VALUE]… [--verbose]";
 
@@ -35,12 +36,5 @@ fn main() -> Result<ExitCode> {
     let options = options()?;
     eprintln!("{options:?}");
     let summary = run(&options)?;
-    println!("{}", serde_json::to_string(&summary)?);
-    Ok(match summary.check() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    soak::outcome(&summary, summary.check())
 }

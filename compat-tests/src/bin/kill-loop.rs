@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use compat_tests::kill_loop::{Options, run};
+use compat_tests::soak;
 
 const USAGE: &str = "usage: kill-loop [--kills N] [--seed N] [--producers N] [--rate RECORDS/S] [--longest-run-ms N] [--power-cut ext4|xfs] [--set KEY=VALUE]… [--verbose]";
 
@@ -35,9 +36,5 @@ fn main() -> Result<ExitCode> {
     let options = options()?;
     eprintln!("{options:?}");
     let summary = run(&options)?;
-    println!("{}", serde_json::to_string(&summary)?);
-    Ok(match summary.check() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    })
+    soak::outcome(&summary, summary.check())
 }

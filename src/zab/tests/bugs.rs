@@ -181,22 +181,24 @@ fn zookeeper_1277_at_the_very_end() {
     assert_eq!(ensemble.propose(1, "a"), Zxid::new(2, 1));
 }
 
+/// Up to where it has been sent NEWLEADER, of epoch 1, and has not acknowledged it.
+fn start_until_new_leader(ensemble: &mut Ensemble, node: i32) {
+    ensemble.start(node);
+    ensemble.stall(node);
+    let sent = format!("→{node} NEWLEADER 1");
+    while !ensemble.transcript.iter().any(|line| line.ends_with(&sent)) {
+        if !ensemble.deliver_one() {
+            ensemble.write_some(node);
+        }
+    }
+}
+
 /// The notes of ZooKeeper's specification: PROPOSE goes to everyone who acknowledged the epoch.
 #[test]
 fn a_proposal_goes_to_those_who_are_not_up_to_date_yet() {
     let mut ensemble = Ensemble::started(2, 0);
     let leader = ensemble.leader();
-    ensemble.start(3);
-    ensemble.stall(3);
-    while !ensemble
-        .transcript
-        .iter()
-        .any(|line| line.ends_with("→3 NEWLEADER 1"))
-    {
-        if !ensemble.deliver_one() {
-            ensemble.write_some(3);
-        }
-    }
+    start_until_new_leader(&mut ensemble, 3);
     ensemble.propose(leader, "a");
     assert_eq!(ensemble.queue(leader, 3), ["PROPOSE 1.1"]);
 }
@@ -227,17 +229,7 @@ fn a_proposal_that_comes_twice_is_taken_once() {
 fn up_to_date_carries_what_is_committed_by_then() {
     let mut ensemble = Ensemble::started(2, 0);
     let leader = ensemble.leader();
-    ensemble.start(3);
-    ensemble.stall(3);
-    while !ensemble
-        .transcript
-        .iter()
-        .any(|line| line.ends_with("→3 NEWLEADER 1"))
-    {
-        if !ensemble.deliver_one() {
-            ensemble.write_some(3);
-        }
-    }
+    start_until_new_leader(&mut ensemble, 3);
     ensemble.propose(leader, "a");
     ensemble.run();
     ensemble.transcript.clear();
