@@ -227,7 +227,8 @@ pub fn scenario(address: &str) -> Result<()> {
         .into_iter()
         .map(|consumer| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || follow(&consumer, &shared))
+            // No member leaves before all have committed: the others would lose what they own.
+            thread::spawn(move || (follow(&consumer, &shared), consumer))
         })
         .collect();
 
@@ -248,8 +249,13 @@ pub fn scenario(address: &str) -> Result<()> {
     let followed: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
     // What went wrong first is said first: a member that was given nothing has nothing to commit either.
     arrived?;
-    for member in followed {
-        member.map_err(|_| anyhow::anyhow!("a member panicked"))??;
+    for member in &followed {
+        let Ok((followed, _)) = member else {
+            bail!("a member panicked");
+        };
+        if let Err(error) = followed {
+            bail!("{error:#}");
+        }
     }
     compare(&corpus, &shared)?;
     check_committed(address, &group, &topic, &shared)
