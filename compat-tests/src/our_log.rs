@@ -1,11 +1,10 @@
 //! dohle's log code on partition directories, in the words of `clients/kafka-log`: what one says of a log the other must say, too.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::dohle::config::{BrokerConfig, topic};
+use ::dohle::config::{BrokerConfig, ConfigOverrides, topic};
 use ::dohle::log::storage::RealStorage;
 use ::dohle::log::{AppendOrigin, LogConfig, OpenLog, PartitionLog, TimestampOffset, open};
 use ::dohle::protocol::batch_builder::BatchBuilder;
@@ -40,7 +39,7 @@ const CODECS: [Compression; 5] = [
 ];
 
 pub struct OurLog {
-    pub options: BTreeMap<String, String>,
+    pub options: ConfigOverrides,
 }
 
 impl OurLog {

@@ -3,10 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use dohle::config::{self, BrokerConfig, OptionSpec, describe};
+use dohle::config::{self, BrokerConfig, ConfigOverrides, OptionSpec, describe};
 
 /// Kafka prints these from a set, in no order.
 fn sorted(message: &str) -> String {
@@ -118,14 +117,14 @@ fn dohle(verdict: &Verdict) -> Result<String, String> {
     let Verdict {
         kind, name, value, ..
     } = verdict;
-    let set = BTreeMap::from([(name.clone(), value.clone())]);
+    let set = ConfigOverrides::from([(name, value.as_str())]);
     let base = BrokerConfig::default();
     let (checked, entries) = match kind.as_str() {
         "topic" => (config::topic::validate(&set), describe::topic(&base, &set)),
         "group" => (config::group::validate(&set), config::group::describe(&set)),
         _ => {
             let is_one = kind == "broker";
-            let changed = base.with_dynamic(&BTreeMap::new(), &set);
+            let changed = base.with_dynamic(&ConfigOverrides::new(), &set);
             let checked = config::broker::validate_overrides(&base, &set, is_one);
             (checked, describe::broker(&changed))
         }

@@ -390,7 +390,7 @@ async fn the_old_way_replaces_everything() {
             let image = node.metadata();
             let kind = crate::controller::records::ConfigResourceType::Topic;
             let overrides: Vec<_> = image.configs(kind, "t").iter().collect();
-            assert_eq!(overrides, [(&key.to_owned(), &value.to_owned())]);
+            assert_eq!(overrides, [(&key.into(), &value.into())]);
         }
     }
 }

@@ -6,6 +6,7 @@
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::RequestContext;
 use super::config_changes::{
@@ -17,7 +18,7 @@ use crate::controller::command::{
     ApiError, Command, ConfigEntry, ReplaceConfigs, ReplaceResourceConfigs, Reply,
 };
 use crate::controller::delta::ConfigResource;
-use crate::controller::image::ConfigOverrides;
+use crate::config::ConfigOverrides;
 use crate::controller::records::ConfigResourceType;
 use crate::error::ErrorCode;
 use crate::security::Operation;
@@ -73,16 +74,16 @@ fn prepare(
         ));
     }
     check_authorized(ctx, kind, name, Operation::AlterConfigs)?;
-    let value = |value: &Option<_>| value.as_ref().map(ToString::to_string);
+    let value = |value: &Option<StrBytes>| value.as_ref().map(|value| value.as_str().into());
     if kind == ConfigResourceType::Broker {
         let overrides: ConfigOverrides = configs
             .iter()
-            .filter_map(|config| Some((config.name.to_string(), value(&config.value)?)))
+            .filter_map(|config| Some((config.name.as_str(), value(&config.value)?)))
             .collect();
         check_broker(ctx.node.id, &ctx.node.config(), name, &overrides)?;
     }
     let configs = configs.iter().map(|config| ConfigEntry {
-        name: config.name.to_string(),
+        name: config.name.as_str().into(),
         value: value(&config.value),
     });
     Ok(ReplaceResourceConfigs {

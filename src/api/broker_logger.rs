@@ -128,9 +128,9 @@ mod tests {
         let levels = LogLevels::detached("info").unwrap();
         let told = |op, logger: &str, level: Option<&str>| {
             let op = AlterConfigOp {
-                name: logger.to_owned(),
+                name: logger.into(),
                 op,
-                value: level.map(str::to_owned),
+                value: level.map(Into::into),
             };
             check(&levels, &op).err().map(|error| error.to_string())
         };

@@ -20,7 +20,7 @@ use crate::controller::command::{
     ApiError, Command, ConfigEntry, CreatableTopic, CreateTopics, CreatedTopic, ReplicaAssignment,
     Reply,
 };
-use crate::controller::image::ConfigOverrides;
+use crate::config::ConfigOverrides;
 use crate::error::ErrorCode;
 use crate::security::authorizer::CLUSTER;
 use crate::security::{Operation, ResourceType};
@@ -113,8 +113,8 @@ fn creatable(topic: &RequestedTopic) -> CreatableTopic {
                 .collect(),
         });
     let configs = topic.configs.iter().map(|config| ConfigEntry {
-        name: config.name.to_string(),
-        value: config.value.as_ref().map(|value| value.to_string()),
+        name: config.name.as_str().into(),
+        value: config.value.as_ref().map(|value| value.as_str().into()),
     });
     CreatableTopic {
         name: topic.name.to_string(),
@@ -172,7 +172,7 @@ fn configs(config: &BrokerConfig, topic: &RequestedTopic) -> Vec<CreatableTopicC
     let overrides: ConfigOverrides = topic
         .configs
         .iter()
-        .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+        .filter_map(|config| Some((config.name.as_str(), config.value.as_ref()?.as_str())))
         .collect();
     let mut entries = describe::topic(config, &overrides);
     entries.sort_by(|a, b| a.name.cmp(&b.name));

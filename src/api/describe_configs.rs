@@ -21,7 +21,7 @@ use crate::config::broker::kafka_only;
 use crate::config::{ConfigType, group};
 use crate::controller::client_metrics;
 use crate::controller::command::ApiError;
-use crate::controller::image::ConfigOverrides;
+use crate::config::{ConfigOverrides, ConfigText};
 use crate::controller::image::MetadataImage;
 use crate::controller::records::ConfigResourceType;
 use crate::controller::topics::validate_name;
@@ -119,7 +119,7 @@ fn describe(
 /// some plug-in's, and may be a secret.
 fn add_unknown(entries: &mut Vec<ConfigEntry>, overrides: &ConfigOverrides, source: ConfigSource) {
     for (name, value) in overrides {
-        if entries.iter().any(|entry| entry.name == *name) {
+        if entries.iter().any(|entry| entry.name == name.as_str()) {
             continue;
         }
         let is_known = kafka_only(name).is_some();
@@ -129,8 +129,8 @@ fn add_unknown(entries: &mut Vec<ConfigEntry>, overrides: &ConfigOverrides, sour
             .any(|secret| name.contains(secret));
         let is_sensitive = has_secret || !is_known;
         entries.push(ConfigEntry {
-            name: name.clone(),
-            value: Some(value.clone()),
+            name: name.to_string(),
+            value: Some(value.to_string()),
             source,
             is_sensitive,
             read_only: !is_known,
@@ -141,8 +141,8 @@ fn add_unknown(entries: &mut Vec<ConfigEntry>, overrides: &ConfigOverrides, sour
             },
             documentation: "",
             synonyms: vec![ConfigSynonym {
-                name: name.clone(),
-                value: Some(value.clone()),
+                name: name.to_string(),
+                value: Some(value.to_string()),
                 source,
             }],
         });
@@ -165,15 +165,15 @@ fn logger((name, level): (String, &'static str)) -> ConfigEntry {
 fn subscription(overrides: &ConfigOverrides) -> Vec<ConfigEntry> {
     let entries = client_metrics::CONFIGS.iter();
     let entries = entries.map(|(name, default, is_list, documentation)| {
-        let own = overrides.get(*name);
+        let own = overrides.get(name);
         let synonyms = own.map(|value| ConfigSynonym {
             name: (*name).to_owned(),
-            value: Some(value.clone()),
+            value: Some(value.to_string()),
             source: ConfigSource::ClientMetrics,
         });
         ConfigEntry {
             name: (*name).to_owned(),
-            value: Some(own.map_or(*default, String::as_str).to_owned()),
+            value: Some(own.map_or(*default, ConfigText::as_str).to_owned()),
             source: match own {
                 Some(_) => ConfigSource::ClientMetrics,
                 None => ConfigSource::Default,

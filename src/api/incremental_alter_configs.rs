@@ -108,9 +108,9 @@ fn ops(
             ApiError::new(ErrorCode::InvalidRequest, why)
         })?;
         Ok(AlterConfigOp {
-            name: config.name.to_string(),
+            name: config.name.as_str().into(),
             op,
-            value: config.value.as_ref().map(ToString::to_string),
+            value: config.value.as_ref().map(|value| value.as_str().into()),
         })
     });
     ops.collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::broker_options::{BROKER_OPTIONS, BrokerOptions};
 use super::options::{InvalidConfig, OptionSpec, UpdateMode};
+use super::overrides::{ConfigOverrides, ConfigText};
 use super::value::{ConfigType, without_unit};
 
 /// Kafka's broker options that are not here, and how Kafka lets each be changed.
@@ -34,8 +35,8 @@ pub struct BrokerConfig {
     /// What the file and the command line set, as plain text without units.
     statics: BTreeMap<&'static str, (Origin, String)>,
     /// What was set for every broker, and for this one, while running.
-    pub(super) cluster: Arc<BTreeMap<String, String>>,
-    pub(super) node: Arc<BTreeMap<String, String>>,
+    pub(super) cluster: Arc<ConfigOverrides>,
+    pub(super) node: Arc<ConfigOverrides>,
 }
 
 /// Without the text that options were set with, which may be a secret.
@@ -136,11 +137,7 @@ impl BrokerConfig {
     }
 
     /// The options with what was changed while running. What does not parse any more is left out.
-    pub fn with_dynamic(
-        &self,
-        cluster: &BTreeMap<String, String>,
-        node: &BTreeMap<String, String>,
-    ) -> BrokerConfig {
+    pub fn with_dynamic(&self, cluster: &ConfigOverrides, node: &ConfigOverrides) -> BrokerConfig {
         let mut config = self.before_changes();
         for (name, value) in cluster.iter().chain(node) {
             if let Some(Err(error)) = config.options.set(name, value) {
@@ -173,7 +170,7 @@ pub fn validate_dynamic(name: &str, value: &str) -> Result<(), InvalidConfig> {
 /// words.
 pub fn validate_overrides(
     base: &BrokerConfig,
-    overrides: &BTreeMap<String, String>,
+    overrides: &ConfigOverrides,
     per_broker: bool,
 ) -> Result<(), InvalidConfig> {
     // The singular name stands for the plural here.
@@ -185,7 +182,7 @@ pub fn validate_overrides(
     let refused = |what: &str, applies: &dyn Fn(&str) -> bool| {
         let names: Vec<&str> = overrides
             .keys()
-            .map(String::as_str)
+            .map(ConfigText::as_str)
             .filter(|name| applies(name))
             .collect();
         if names.is_empty() {
@@ -257,7 +254,7 @@ pub(super) fn together(config: &BrokerConfig) -> Result<(), InvalidConfig> {
         config.log_roll_jitter_ms.is_none_or(|ms| ms >= 0),
         "log.roll.jitter.ms must be greater than or equal to 0",
     )?;
-    let retention = super::topic::resolve(config, &BTreeMap::new()).retention_ms;
+    let retention = super::topic::resolve(config, &ConfigOverrides::new()).retention_ms;
     required(
         retention != 0,
         "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
@@ -349,7 +346,7 @@ mod tests {
         );
     }
 
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn map(pairs: &[(&str, &str)]) -> ConfigOverrides {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -1,9 +1,8 @@
 //! Options as DescribeConfigs shows them: value, source, and every place a value could come from.
 
-use std::collections::BTreeMap;
-
 use super::broker_options::BROKER_OPTIONS;
 use super::options::{OptionSpec, UpdateMode};
+use super::overrides::ConfigOverrides;
 use super::topic_options::TOPIC_OPTIONS;
 use super::value::ConfigType;
 use super::{BrokerConfig, topic};
@@ -50,7 +49,7 @@ pub struct ConfigEntry {
 }
 
 /// Every option of a topic that has set `overrides`.
-pub fn topic(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+pub fn topic(broker: &BrokerConfig, overrides: &ConfigOverrides) -> Vec<ConfigEntry> {
     let resolved = topic::resolve(broker, overrides);
     TOPIC_OPTIONS
         .iter()
@@ -87,17 +86,17 @@ pub fn broker(config: &BrokerConfig) -> Vec<ConfigEntry> {
 }
 
 /// What was set for every broker.
-pub fn cluster_defaults(overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+pub fn cluster_defaults(overrides: &ConfigOverrides) -> Vec<ConfigEntry> {
     overrides
         .iter()
         .filter_map(|(name, value)| {
             let synonym = ConfigSynonym {
-                name: name.clone(),
-                value: Some(value.clone()),
+                name: name.to_string(),
+                value: Some(value.to_string()),
                 source: ConfigSource::DynamicDefaultBroker,
             };
             let spec = super::broker::spec(name)?;
-            Some(entry(spec, Some(value.clone()), vec![synonym], false))
+            Some(entry(spec, Some(value.to_string()), vec![synonym], false))
         })
         .collect()
 }
@@ -163,11 +162,11 @@ fn places(config: &BrokerConfig, names: &[&str]) -> Vec<ConfigSynonym> {
         source,
     };
     let dynamic = names.iter().filter_map(|name| {
-        let value = config.node.get(*name)?;
+        let value = config.node.get(name)?;
         Some(at(name, value, ConfigSource::DynamicBroker))
     });
     let for_all = names.iter().filter_map(|name| {
-        let value = config.cluster.get(*name)?;
+        let value = config.cluster.get(name)?;
         Some(at(name, value, ConfigSource::DynamicDefaultBroker))
     });
     let fixed = names.iter().filter_map(|name| {
@@ -201,7 +200,7 @@ mod tests {
         config
             .set_static("log.retention.minutes", "5", Origin::File)
             .unwrap();
-        let overrides = BTreeMap::from([("retention.ms".to_owned(), "9".to_owned())]);
+        let overrides = ConfigOverrides::from([("retention.ms".to_owned(), "9".to_owned())]);
         let set = find(topic(&config, &overrides), "retention.ms");
         assert_eq!(set.value.as_deref(), Some("9"));
         assert_eq!(set.source, ConfigSource::DynamicTopic);
@@ -216,7 +215,7 @@ mod tests {
             "nothing of log.retention.minutes, as in Kafka"
         );
         // What Apache Kafka 4.4.0 answers: the value of the minutes, and no word of them.
-        let unset = find(topic(&config, &BTreeMap::new()), "retention.ms");
+        let unset = find(topic(&config, &ConfigOverrides::new()), "retention.ms");
         assert_eq!(unset.value.as_deref(), Some("300000"));
         assert_eq!(unset.source, ConfigSource::Default);
         assert_eq!(unset.synonyms, []);
@@ -248,7 +247,7 @@ mod tests {
             ("cleanup.policy", "delete , compact,delete"),
             ("internal.segment.bytes", "1048576"),
         ];
-        let overrides: BTreeMap<_, _> = overrides
+        let overrides: ConfigOverrides = overrides
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         let set = |name| {
@@ -260,7 +259,7 @@ mod tests {
         assert_eq!(set("min.cleanable.dirty.ratio"), "1.0");
         assert_eq!(set("cleanup.policy"), "delete,compact");
         assert_eq!(set("internal.segment.bytes"), "1048576");
-        let plain = topic(&BrokerConfig::default(), &BTreeMap::new());
+        let plain = topic(&BrokerConfig::default(), &ConfigOverrides::new());
         assert!(
             plain
                 .iter()
@@ -278,13 +277,13 @@ mod tests {
     #[test]
     fn places_are_told_by_strength_before_name() {
         let dynamic =
-            |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            |name: &str, value: &str| ConfigOverrides::from([(name.to_owned(), value.to_owned())]);
         let config = BrokerConfig::default().with_dynamic(
             &dynamic("log.roll.ms", "7000000"),
             &dynamic("message.max.bytes", "3"),
         );
         let places = |name| {
-            let entry = find(topic(&config, &BTreeMap::new()), name);
+            let entry = find(topic(&config, &ConfigOverrides::new()), name);
             let places = entry.synonyms.into_iter();
             places.map(|s| (s.name, s.source)).collect::<Vec<_>>()
         };
@@ -307,7 +306,7 @@ mod tests {
     #[test]
     fn a_list_keeps_the_order_in_which_it_was_set() {
         let policy = |text: &str| {
-            let overrides = BTreeMap::from([("cleanup.policy".to_owned(), text.to_owned())]);
+            let overrides = ConfigOverrides::from([("cleanup.policy".to_owned(), text.to_owned())]);
             let entries = topic(&BrokerConfig::default(), &overrides);
             find(entries, "cleanup.policy").value.unwrap()
         };
@@ -317,8 +316,8 @@ mod tests {
 
     #[test]
     fn a_broker_option_changed_while_running_says_so() {
-        let cluster = BTreeMap::from([("message.max.bytes".to_owned(), "7".to_owned())]);
-        let config = BrokerConfig::default().with_dynamic(&cluster, &BTreeMap::new());
+        let cluster = ConfigOverrides::from([("message.max.bytes".to_owned(), "7".to_owned())]);
+        let config = BrokerConfig::default().with_dynamic(&cluster, &ConfigOverrides::new());
         let entry = find(broker(&config), "message.max.bytes");
         assert_eq!(entry.source, ConfigSource::DynamicDefaultBroker);
         assert!(!entry.read_only);

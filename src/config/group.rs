@@ -1,10 +1,11 @@
 //! Group options: what a group sets for itself. The bounds between which it may are Kafka's defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::describe::{ConfigEntry, ConfigSource, ConfigSynonym};
 use super::group_options::{GROUP_OPTIONS, GroupConfig};
 use super::options::{InvalidConfig, OptionSpec};
+use super::overrides::ConfigOverrides;
 
 /// Lowest and highest value of an option, as a broker allows them to groups.
 const BOUNDS: [(&str, i64, i64); 15] = [
@@ -31,7 +32,7 @@ pub fn spec(name: &str) -> Option<&'static OptionSpec> {
 }
 
 /// The options of a group as they apply.
-pub fn resolve(overrides: &BTreeMap<String, String>) -> GroupConfig {
+pub fn resolve(overrides: &ConfigOverrides) -> GroupConfig {
     let mut config = GroupConfig::default();
     for (name, value) in overrides {
         // Checked when it was set.
@@ -41,7 +42,7 @@ pub fn resolve(overrides: &BTreeMap<String, String>) -> GroupConfig {
 }
 
 /// Whether everything that a group sets is known and valid, each by itself and together.
-pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfig> {
+pub fn validate(overrides: &ConfigOverrides) -> Result<(), InvalidConfig> {
     let other = |why: String| Err(InvalidConfig::Other(why));
     let mut config = GroupConfig::default();
     if let Some(unknown) = overrides.keys().find(|name| spec(name).is_none()) {
@@ -107,7 +108,7 @@ pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfi
 }
 
 /// Every option of a group that has set `overrides`, as DescribeConfigs shows it.
-pub fn describe(overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+pub fn describe(overrides: &ConfigOverrides) -> Vec<ConfigEntry> {
     let resolved = resolve(overrides);
     let shown = GROUP_OPTIONS
         .iter()
@@ -115,7 +116,7 @@ pub fn describe(overrides: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
     let entries = shown.map(|spec| {
         let own = overrides.get(spec.name).map(|value| ConfigSynonym {
             name: spec.name.to_owned(),
-            value: resolved.get(spec.name).or_else(|| Some(value.clone())),
+            value: resolved.get(spec.name).or_else(|| Some(value.to_string())),
             source: ConfigSource::Group,
         });
         // The broker options of that name are Kafka's: here nothing can set them.
@@ -270,14 +271,14 @@ mod tests {
             ),
         ];
         for (name, value, expected) in table {
-            let overrides = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let overrides = ConfigOverrides::from([(name.to_owned(), value.to_owned())]);
             let told = match validate(&overrides) {
                 Ok(()) => "taken".to_owned(),
                 Err(error) => error.to_string(),
             };
             assert!(told.contains(expected), "{name}={value}: {told}");
         }
-        assert_eq!(resolve(&BTreeMap::new()), GroupConfig::default());
+        assert_eq!(resolve(&ConfigOverrides::new()), GroupConfig::default());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod group_options;
 mod listener;
 pub mod load;
 mod options;
+mod overrides;
 pub mod reference;
 pub mod topic;
 mod topic_options;
@@ -24,6 +25,7 @@ pub use group_options::{GROUP_OPTIONS, GroupConfig};
 pub use listener::{Listener, ProtocolMap, SecurityProtocol};
 pub use load::{ConfigError, load};
 pub use options::{InvalidConfig, OptionSpec, UpdateMode, Valid};
+pub use overrides::{ConfigOverrides, ConfigText};
 pub use topic_options::{TOPIC_OPTIONS, TopicConfig};
 pub use value::{
     CleanupPolicy, CompressionType, ConfigType, LogFormat, ThrottledReplicas, TimestampType, Unit,

@@ -1,9 +1,8 @@
 //! Topic options: what a topic sets for itself, over what its brokers have for all.
 
-use std::collections::BTreeMap;
-
 use super::BrokerConfig;
 use super::options::{InvalidConfig, OptionSpec};
+use super::overrides::ConfigOverrides;
 use super::topic_options::{TOPIC_OPTIONS, TopicConfig};
 use super::value::Unit;
 
@@ -13,9 +12,9 @@ pub fn spec(name: &str) -> Option<&'static OptionSpec> {
 
 /// Whether everything that a topic sets is known and valid, each by itself and together. In Kafka's order: a name
 /// that nobody knows before a value.
-pub fn validate(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfig> {
+pub fn validate(overrides: &ConfigOverrides) -> Result<(), InvalidConfig> {
     if let Some(unknown) = overrides.keys().find(|name| spec(name).is_none()) {
-        return Err(InvalidConfig::UnknownTopicOption(unknown.clone()));
+        return Err(InvalidConfig::UnknownTopicOption(unknown.to_string()));
     }
     let mut config = TopicConfig::default();
     for (name, value) in overrides {
@@ -44,7 +43,7 @@ fn together(config: &TopicConfig) -> Result<(), InvalidConfig> {
 }
 
 /// The options of a topic as they apply: its own, else the broker's, else the default.
-pub fn resolve(broker: &BrokerConfig, overrides: &BTreeMap<String, String>) -> TopicConfig {
+pub fn resolve(broker: &BrokerConfig, overrides: &ConfigOverrides) -> TopicConfig {
     let mut config = TopicConfig::default();
     for spec in TOPIC_OPTIONS {
         if let Some((_, value)) = broker_default(broker, spec) {
@@ -90,7 +89,7 @@ fn in_unit(value: &str, from: Unit, to: Unit) -> String {
 mod tests {
     use super::*;
 
-    fn overrides(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn overrides(pairs: &[(&str, &str)]) -> ConfigOverrides {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

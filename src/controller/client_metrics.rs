@@ -3,8 +3,8 @@
 //!
 //! A pattern of `match` is checked for its form and its parameter, not as a regular expression.
 
+use crate::config::{ConfigOverrides, ConfigText};
 use crate::controller::command::ApiError;
-use crate::controller::image::ConfigOverrides;
 use crate::error::ErrorCode;
 
 pub const INTERVAL_MS: &str = "interval.ms";
@@ -46,7 +46,7 @@ const MATCH_PARAMETERS: [&str; 6] = [
 pub fn validate(overrides: &ConfigOverrides) -> Result<(), ApiError> {
     let invalid = |why: String| Err(ApiError::new(ErrorCode::InvalidRequest, why));
     for key in overrides.keys() {
-        if !CONFIGS.iter().any(|(known, ..)| known == key) {
+        if !CONFIGS.iter().any(|(known, ..)| *key == **known) {
             return invalid(format!("Unknown client metrics configuration: {key}"));
         }
     }
@@ -65,7 +65,7 @@ pub fn validate(overrides: &ConfigOverrides) -> Result<(), ApiError> {
             ));
         }
     }
-    let patterns = overrides.get(MATCH).map_or("", String::as_str);
+    let patterns = overrides.get(MATCH).map_or("", ConfigText::as_str);
     for pattern in patterns.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let parts: Vec<&str> = pattern.split('=').collect();
         let well_formed = match parts.as_slice() {

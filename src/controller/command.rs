@@ -6,6 +6,7 @@
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
+use crate::config::ConfigText;
 use crate::controller::delta::ConfigResource;
 use crate::controller::records::{
     BrokerEndpoint, DirectoryId, FeatureLevelRecord, SupportedFeature, uuid_bytes,
@@ -230,9 +231,9 @@ pub struct ReplicaAssignment {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ConfigEntry {
     #[n(0)]
-    pub name: String,
+    pub name: ConfigText,
     #[n(1)]
-    pub value: Option<String>,
+    pub value: Option<ConfigText>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -300,12 +301,12 @@ pub struct AlterResourceConfigs {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AlterConfigOp {
     #[n(0)]
-    pub name: String,
+    pub name: ConfigText,
     #[n(1)]
     pub op: OpType,
     /// Of no meaning for `Delete`.
     #[n(2)]
-    pub value: Option<String>,
+    pub value: Option<ConfigText>,
 }
 
 /// With Kafka's numbers (KIP-339).

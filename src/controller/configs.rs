@@ -6,6 +6,7 @@
 //! own configs are checked by that broker before the command is sent, as in Kafka; log levels
 //! never come here.
 
+use crate::config::{ConfigOverrides, ConfigText};
 use crate::controller::command::{
     AlterConfigOp, AlterResourceConfigs, ApiError, IncrementalAlterConfigs, OpType, ReplaceConfigs,
     ReplaceResourceConfigs,
@@ -13,7 +14,7 @@ use crate::controller::command::{
 use crate::controller::decide::ConfigSchema;
 use crate::controller::delta::ConfigResource;
 use crate::controller::features;
-use crate::controller::image::{ConfigOverrides, MetadataImage};
+use crate::controller::image::MetadataImage;
 use crate::controller::partitions::replay_on_scratch;
 use crate::controller::records::{ConfigRecord, ConfigResourceType, Record};
 use crate::controller::topics;
@@ -24,7 +25,7 @@ const MAX_VALUE_LENGTH: usize = 32767;
 const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// A key and its new value; `None` removes it.
-type Change = (String, Option<String>);
+type Change = (ConfigText, Option<ConfigText>);
 
 /// AlterConfigs: what is not named is removed. Results are in the order of the command.
 pub fn replace(
@@ -86,7 +87,7 @@ pub fn after(
     let mut overrides = before.clone();
     for op in ops {
         match apply(op, before.get(&op.name), kind, schema)? {
-            Some(value) => overrides.insert(op.name.clone(), value),
+            Some(value) => overrides.insert(&op.name, value),
             None => overrides.remove(&op.name),
         };
     }
@@ -120,22 +121,21 @@ fn decide_each<T>(
 /// The value of a key after one operation.
 fn apply(
     op: &AlterConfigOp,
-    current: Option<&String>,
+    current: Option<&ConfigText>,
     kind: ConfigResourceType,
     schema: &dyn ConfigSchema,
-) -> Result<Option<String>, ApiError> {
-    let value = op.value.as_deref().unwrap_or_default();
-    match op.op {
-        OpType::Delete => return Ok(None),
-        _ if op.value.is_none() => {
+) -> Result<Option<ConfigText>, ApiError> {
+    let value = match (op.op, &op.value) {
+        (OpType::Delete, _) => return Ok(None),
+        (_, None) => {
             return Err(ApiError::new(
                 ErrorCode::InvalidRequest,
                 format!("Null value not supported for : {}", op.name),
             ));
         }
-        OpType::Set => return Ok(Some(value.to_owned())),
-        OpType::Append | OpType::Subtract => {}
-    }
+        (OpType::Set, Some(value)) => return Ok(Some(value.clone())),
+        (OpType::Append | OpType::Subtract, Some(value)) => value,
+    };
     if !schema.is_list(kind, &op.name) {
         return Err(ApiError::new(
             ErrorCode::InvalidConfig,
@@ -147,7 +147,7 @@ fn apply(
         ));
     }
     let before = match current {
-        Some(current) => Some(current.clone()),
+        Some(current) => Some(current.to_string()),
         None => schema.default_value(kind, &op.name),
     };
     let before = before.unwrap_or_default();
@@ -162,7 +162,7 @@ fn apply(
             _ => {}
         }
     }
-    Ok(Some(parts.join(",")))
+    Ok(Some(parts.join(",").into()))
 }
 
 /// `String.split(",")` leaves out empty parts at the end.
@@ -188,7 +188,7 @@ fn change(
         }
         check_min_insync_replicas(image, resource, &key, value.as_deref())?;
         match &value {
-            Some(value) => overrides.insert(key.clone(), value.clone()),
+            Some(value) => overrides.insert(&key, value.clone()),
             None => overrides.remove(&key),
         };
         records.push(Record::Config(ConfigRecord {
@@ -227,7 +227,10 @@ fn check_min_insync_replicas(
 }
 
 pub(super) fn check_value_sizes(overrides: &ConfigOverrides) -> Result<(), ApiError> {
-    let too_long = |value: &String| value.encode_utf16().count() > MAX_VALUE_LENGTH;
+    // What has no more bytes has no more characters either.
+    let too_long = |value: &ConfigText| {
+        value.len() > MAX_VALUE_LENGTH && value.encode_utf16().count() > MAX_VALUE_LENGTH
+    };
     if overrides.values().any(too_long) {
         return Err(ApiError::new(
             ErrorCode::InvalidConfig,

@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 
+use crate::config::ConfigOverrides;
 use crate::controller::command::{ApiError, Command, Reply};
 use crate::controller::delta::ConfigResource;
-use crate::controller::image::{ConfigOverrides, MetadataImage};
+use crate::controller::image::MetadataImage;
 use crate::controller::records::{ConfigResourceType, Record};
 use crate::controller::{
     brokers, configs, directories, features, partitions, producer_ids, topics,

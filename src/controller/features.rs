@@ -134,7 +134,7 @@ fn elr_safety_records(image: &MetadataImage, settings: &Settings) -> Vec<Record>
         Record::Config(ConfigRecord {
             resource_type: resource.kind,
             resource_name: resource.name,
-            key: MIN_INSYNC_REPLICAS.to_owned(),
+            key: MIN_INSYNC_REPLICAS.into(),
             value,
         })
     };
@@ -149,7 +149,7 @@ fn elr_safety_records(image: &MetadataImage, settings: &Settings) -> Vec<Record>
     let mut records = Vec::new();
     if !has_one(&cluster) {
         let value = settings.min_insync_replicas.to_string();
-        records.push(record(cluster, Some(value)));
+        records.push(record(cluster, Some(value.into())));
     }
     let brokers = image
         .configured_resources()
@@ -378,8 +378,8 @@ mod tests {
             Record::Config(ConfigRecord {
                 resource_type: ConfigResourceType::Broker,
                 resource_name: name.to_owned(),
-                key: MIN_INSYNC_REPLICAS.to_owned(),
-                value: value.map(str::to_owned),
+                key: MIN_INSYNC_REPLICAS.into(),
+                value: value.map(Into::into),
             })
         };
         set(

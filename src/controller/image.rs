@@ -5,12 +5,12 @@
 //! counted from the partitions (loads, colliding names) is kept beside them by `replay`, so that no
 //! decision scans 100,000 partitions. Nothing here decides.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use uuid::Uuid;
 
+use crate::config::ConfigOverrides;
 use crate::controller::delta::ConfigResource;
 use crate::controller::records::{
     BrokerEndpoint, ConfigResourceType, DirectoryId, SupportedFeature,
@@ -18,10 +18,7 @@ use crate::controller::records::{
 use crate::controller::topic_image::{PartitionState, TopicImage};
 use crate::types::{NodeId, PartitionId, ProducerId, TopicId, Zxid};
 
-/// Config keys and values of one resource.
-pub type ConfigOverrides = BTreeMap<String, String>;
-
-static NO_OVERRIDES: ConfigOverrides = BTreeMap::new();
+static NO_OVERRIDES: ConfigOverrides = ConfigOverrides::new();
 
 /// See the file's head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

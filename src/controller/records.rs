@@ -9,6 +9,7 @@
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
+use crate::config::ConfigText;
 use crate::controller::command::Reply;
 use crate::controller::node_list::NodeList;
 use crate::types::{LeaderEpoch, NodeId, PartitionId, ProducerId, TopicId, Zxid};
@@ -307,10 +308,10 @@ pub struct ConfigRecord {
     #[n(1)]
     pub resource_name: String,
     #[n(2)]
-    pub key: String,
+    pub key: ConfigText,
     /// `None` removes the key.
     #[n(3)]
-    pub value: Option<String>,
+    pub value: Option<ConfigText>,
 }
 
 /// A block of producer ids was handed to a broker; the next one starts here.

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use imbl::ordmap::Entry;
 
+use crate::config::ConfigOverrides;
 use crate::controller::delta::{ConfigResource, MetadataDelta};
-use crate::controller::image::{
-    AppliedRequest, BrokerRegistration, ConfigOverrides, MetadataImage, unified,
-};
+use crate::controller::image::{AppliedRequest, BrokerRegistration, MetadataImage, unified};
 use crate::controller::records::*;
 use crate::controller::topic_image::{PartitionState, TopicImage};
 use crate::types::{NodeId, PartitionId, ProducerId, TopicId, Zxid};
@@ -301,10 +300,10 @@ impl MetadataImage {
         let resources = self.configs.entry(kind).or_default();
         match (&record.value, resources.get_mut(name)) {
             (Some(value), Some(overrides)) => {
-                Arc::make_mut(overrides).insert(record.key.clone(), value.clone());
+                Arc::make_mut(overrides).insert(&record.key, value.clone());
             }
             (Some(value), None) => {
-                let overrides = ConfigOverrides::from([(record.key.clone(), value.clone())]);
+                let overrides = ConfigOverrides::from([(record.key.as_str(), value.clone())]);
                 resources.insert(name.into(), Arc::new(overrides));
             }
             (None, Some(overrides)) => {

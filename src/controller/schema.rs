@@ -1,11 +1,11 @@
 //! What the options tables say about the configs of resources, for the controller to ask.
 
+use crate::config::ConfigOverrides;
 use crate::config::{self, InvalidConfig, OptionSpec};
 use crate::controller::client_metrics;
 use crate::controller::command::ApiError;
 use crate::controller::decide::ConfigSchema;
 use crate::controller::delta::ConfigResource;
-use crate::controller::image::ConfigOverrides;
 use crate::controller::records::ConfigResourceType;
 use crate::error::ErrorCode;
 

@@ -19,14 +19,12 @@ pub enum RecordsError {
     Replay(#[from] ReplayError),
 }
 
-/// The payload of a proposal.
-pub fn encode_records(records: &[Record]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16 + 48 * records.len());
-    let mut encoder = Encoder::new(&mut bytes);
+/// The payload of a proposal, behind what is in `into`.
+pub fn encode_records(records: &[Record], into: &mut Vec<u8>) {
+    let mut encoder = Encoder::new(into);
     for record in records {
         write(&mut encoder, record);
     }
-    bytes
 }
 
 pub fn decode_records(bytes: &[u8]) -> Result<Vec<Record>, RecordsError> {

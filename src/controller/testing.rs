@@ -2,11 +2,12 @@
 
 use uuid::Uuid;
 
+use crate::config::ConfigOverrides;
 use crate::controller::command::*;
 use crate::controller::decide::*;
 use crate::controller::delta::{ConfigResource, MetadataDelta};
 use crate::controller::features;
-use crate::controller::image::{ConfigOverrides, MetadataImage};
+use crate::controller::image::MetadataImage;
 use crate::controller::node_list::NodeList;
 use crate::controller::records::*;
 use crate::error::ErrorCode;

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::ConfigOverrides;
 use crate::controller::command::{
     ApiError, CreatableTopic, CreateTopics, CreatedTopic, ReplicaAssignment,
 };
 use crate::controller::configs;
 use crate::controller::decide::Environment;
 use crate::controller::delta::ConfigResource;
-use crate::controller::image::{ConfigOverrides, MetadataImage};
+use crate::controller::image::MetadataImage;
 use crate::controller::node_list::NodeList;
 use crate::controller::partitions::{
     self, EvenlyError, MAX_PARTITIONS_PER_REQUEST, Placed, check_manual_assignment,
@@ -180,7 +181,7 @@ fn overrides(topic: &CreatableTopic) -> Result<ConfigOverrides, ApiError> {
     for config in &topic.configs {
         match &config.value {
             Some(value) => {
-                overrides.insert(config.name.clone(), value.clone());
+                overrides.insert(&config.name, value.clone());
             }
             None => nulls.push(config.name.as_str()),
         }

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 
 use super::*;
+use crate::config::ConfigOverrides;
 use crate::config::topic;
 use crate::error::ErrorCode;
 use crate::log::cold::ColdStorage;
@@ -25,7 +25,7 @@ fn reads(threads: i32) -> Arc<ColdReads> {
 /// A partition of several segments on a disk of its own.
 fn partition(index: i32) -> (ColdStorage, Arc<Partition>) {
     let disk = ColdStorage::default();
-    let overrides = BTreeMap::from([("durable.acks".to_owned(), "false".to_owned())]);
+    let overrides = ConfigOverrides::from([("durable.acks".to_owned(), "false".to_owned())]);
     let config = Arc::new(topic::resolve(&BrokerConfig::default(), &overrides));
     let name = TopicPartition::new("t", index);
     let dir = Path::new("/data").join(name.to_string());

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::config::ConfigOverrides;
 use crate::config::{BrokerConfig, topic};
 use crate::error::ErrorCode;
 use crate::log::crash::CrashStorage;
@@ -28,7 +28,7 @@ impl World {
             dir: Arc::new(LogDir::new("/data".into(), Arc::default())),
             flusher: Arc::clone(&flusher),
         };
-        let overrides: BTreeMap<String, String> = options
+        let overrides: ConfigOverrides = options
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();

@@ -413,8 +413,8 @@ fn read_state(partition: &Partition) -> Result<GroupCoordinatorState, LoadError>
 pub fn offsets_topic(config: &BrokerConfig, live_brokers: usize) -> CreatableTopic {
     let live_brokers = i16::try_from(live_brokers.max(1)).unwrap_or(i16::MAX);
     let entry = |name: &str, value: String| ConfigEntry {
-        name: name.to_owned(),
-        value: Some(value),
+        name: name.into(),
+        value: Some(value.into()),
     };
     CreatableTopic {
         name: CONSUMER_OFFSETS.to_owned(),

@@ -490,8 +490,8 @@ mod tests {
             &[Record::Config(ConfigRecord {
                 resource_type: ConfigResourceType::Topic,
                 resource_name: "own".to_owned(),
-                key: "retention.ms".to_owned(),
-                value: Some("7".to_owned()),
+                key: "retention.ms".into(),
+                value: Some("7".into()),
             })],
         );
         let broker = BrokerConfig::default();

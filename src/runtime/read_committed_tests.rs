@@ -1,6 +1,5 @@
 //! Readers of what is committed against a partition: what they see, and when they are woken.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use super::fetch::{self, FetchParams, FetchResult, FetchTarget};
 use super::flusher::Flusher;
 use super::log_dirs::Place;
 use super::partition::{Isolation, Partition, ReadOutcome};
+use crate::config::ConfigOverrides;
 use crate::config::{BrokerConfig, topic};
 use crate::log::memory::MemStorage;
 use crate::log::storage::Storage;
@@ -28,7 +28,7 @@ async fn fetch(targets: &[FetchTarget], params: FetchParams) -> Vec<FetchResult>
 
 fn partition(options: &[(&str, &str)]) -> Arc<Partition> {
     let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
-    let overrides: BTreeMap<String, String> = options
+    let overrides: ConfigOverrides = options
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();

@@ -553,11 +553,8 @@ fn work_dir() -> Result<tempfile::TempDir> {
 }
 
 fn ours() -> OurLog {
-    let options = OPTIONS.iter();
     OurLog {
-        options: options
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
+        options: OPTIONS.iter().copied().collect(),
     }
 }
 

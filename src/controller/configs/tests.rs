@@ -12,9 +12,9 @@ fn incremental(
     ops: &[(OpType, &str, Option<&str>)],
 ) -> String {
     let ops = ops.iter().map(|(op, name, value)| AlterConfigOp {
-        name: (*name).to_owned(),
+        name: (*name).into(),
         op: *op,
-        value: value.map(str::to_owned),
+        value: value.map(Into::into),
     });
     let command = Command::IncrementalAlterConfigs(IncrementalAlterConfigs {
         resources: vec![AlterResourceConfigs {
@@ -33,8 +33,8 @@ fn replaced(
     validate_only: bool,
 ) -> String {
     let configs = configs.iter().map(|(name, value)| ConfigEntry {
-        name: (*name).to_owned(),
-        value: Some((*value).to_owned()),
+        name: (*name).into(),
+        value: Some((*value).into()),
     });
     let command = Command::ReplaceConfigs(ReplaceConfigs {
         resources: vec![ReplaceResourceConfigs {
@@ -267,7 +267,7 @@ fn operations_can_be_tried() {
     let op = |name: &str, op, value: Option<&str>| AlterConfigOp {
         name: name.into(),
         op,
-        value: value.map(str::to_owned),
+        value: value.map(Into::into),
     };
     let ops = [
         op("retention.ms", OpType::Delete, None),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::controller::snapshot::{decode_records, encode_records};
+use crate::controller::snapshot::{self, decode_records};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -141,6 +141,12 @@ const PINNED: [&str; 14] = [
     "8202818a015000000000000000000000000000000009f680f6f4f480 81500000000000000000000000000000d0d1 81500000000000000000000000000000d0d1",
     "820b818401500000000000000000000000000000000919012c820381820080",
 ];
+
+fn encode_records(records: &[Record]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    snapshot::encode_records(records, &mut bytes);
+    bytes
+}
 
 #[test]
 fn the_bytes_of_every_kind_are_pinned() {

@@ -25,7 +25,7 @@ fn command_of(bits: u64, image: &MetadataImage) -> Command {
                 ops: vec![AlterConfigOp {
                     name: ["retention.ms", "cleanup.policy"][pick(16, 2) as usize].into(),
                     op: OpType::from_code(pick(20, 4) as i8).unwrap(),
-                    value: Some(pick(24, 9).to_string()),
+                    value: Some(pick(24, 9).to_string().into()),
                 }],
             }],
             validate_only: pick(28, 8) == 0,
@@ -110,7 +110,8 @@ proptest! {
                 })];
                 records.extend(decision.records);
                 heard = commit_into(&mut image, &records, heard);
-                let payload = crate::controller::snapshot::encode_records(&records);
+                let mut payload = Vec::new();
+                crate::controller::snapshot::encode_records(&records, &mut payload);
                 log.push((image.applied(), payload));
             }
             if index == snapshot_at {

@@ -33,8 +33,8 @@ fn by_hand(assignments: &[(i32, &[i32])]) -> CreatableTopic {
 
 fn configured(configs: &[(&str, Option<&str>)]) -> CreatableTopic {
     let configs = configs.iter().map(|(name, value)| ConfigEntry {
-        name: (*name).to_owned(),
-        value: value.map(str::to_owned),
+        name: (*name).into(),
+        value: value.map(Into::into),
     });
     CreatableTopic {
         configs: configs.collect(),

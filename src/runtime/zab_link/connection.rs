@@ -115,8 +115,9 @@ impl<E: From<LinkEvent>> Connection<E> {
     }
 
     async fn write(&self, mut to: WriteHalf<Stream>) -> Closed {
+        let mut frames = BytesMut::new();
         loop {
-            let frames = self.outbound.next().await;
+            frames = self.outbound.next(frames).await;
             let mut rest: &[u8] = &frames;
             while !rest.is_empty() {
                 let written = match tokio::time::timeout(self.silence, to.write(rest)).await {

@@ -53,6 +53,9 @@ impl Closed {
     }
 }
 
+/// A buffer that has grown beyond it is not kept.
+const KEPT_BYTES: usize = 256 << 10;
+
 /// How much of what.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -169,8 +172,13 @@ impl Outbound {
             .unwrap_or(Closed::Replaced)
     }
 
-    /// What was sent since the last time, which is written by now. Waits until there is something.
-    pub(super) async fn next(&self) -> BytesMut {
+    /// What was sent since the last time, which is written by now: its memory is filled again. Waits until there is
+    /// something.
+    pub(super) async fn next(&self, mut before: BytesMut) -> BytesMut {
+        before.clear();
+        if before.capacity() > KEPT_BYTES {
+            before = BytesMut::new();
+        }
         loop {
             let filled = self.0.filled.notified();
             {
@@ -179,7 +187,7 @@ impl Outbound {
                 self.0.metrics.zab_link_sent(written);
                 if !queue.frames.is_empty() {
                     queue.writing = queue.frames.len();
-                    return std::mem::take(&mut queue.frames);
+                    return std::mem::replace(&mut queue.frames, before);
                 }
             }
             filled.await;

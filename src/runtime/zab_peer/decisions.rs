@@ -149,7 +149,9 @@ impl Driver {
                 reply: Some(decision.reply),
             }));
         }
-        let payload = Bytes::from(encode_records(&records));
+        self.scratch.clear();
+        encode_records(&records, &mut self.scratch);
+        let payload = Bytes::copy_from_slice(&self.scratch);
         let Ok(zxid) = self.peer.propose(payload) else {
             // The epoch's counters are used up. Whoever asked asks again after the election.
             return Ok(None);
@@ -193,11 +195,13 @@ fn check_removed(voters: &Voters, node: NodeId, directory: Uuid) -> Result<(), A
     }
 }
 
-pub(super) fn encode_request(incarnation: Uuid, asked: &Asked) -> Bytes {
-    let mut bytes = incarnation.as_bytes().to_vec();
+/// `scratch` is only memory.
+pub(super) fn encode_request(incarnation: Uuid, asked: &Asked, scratch: &mut Vec<u8>) -> Bytes {
+    scratch.clear();
+    scratch.extend_from_slice(incarnation.as_bytes());
     // A `Vec` takes everything.
-    let _ = minicbor::encode(asked, &mut bytes);
-    bytes.into()
+    let _ = minicbor::encode(asked, &mut *scratch);
+    Bytes::copy_from_slice(scratch)
 }
 
 fn decode_request(payload: &[u8]) -> Option<(Uuid, Asked)> {

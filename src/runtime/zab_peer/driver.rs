@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ use crate::controller::records::{Record, RequestRecord};
 use crate::controller::sessions::Sessions;
 use crate::controller::snapshot::decode_records;
 use crate::controller::{MetadataDelta, MetadataImage};
-use crate::runtime::zab_link::{Address, Identity, LinkEvent, Outbound, ZabLink};
+use crate::runtime::zab_link::{Address, Identity, LinkError, LinkEvent, Outbound, ZabLink};
 use crate::state_machine::Tick;
 use crate::types::{NodeId, Zxid};
 use crate::zab::{Event, Input, Peer, Proposal, ProposalKind, Ready, Status};
@@ -47,7 +48,7 @@ pub(super) struct Driver {
     pub(super) options: ZabPeerOptions,
     pub(super) incarnation: Uuid,
     pub(super) log: LogWriter,
-    pub(super) links: Option<Arc<ZabLink>>,
+    pub(super) links: Option<ZabLink>,
     /// Of the links that this thread has heard of.
     pub(super) outbound: BTreeMap<NodeId, Outbound>,
     pub(super) started: Instant,
@@ -72,6 +73,8 @@ pub(super) struct Driver {
     /// For whoever watches: now and then, for it is not for free.
     pub(super) status: Arc<ArcSwapOption<Status>>,
     pub(super) status_due: Tick,
+    /// What is encoded gets memory of its own when its length is known.
+    pub(super) scratch: Vec<u8>,
     /// By when, whatever is still open.
     pub(super) closing: Option<Tick>,
 }
@@ -96,12 +99,11 @@ impl Syncs {
 
 type SyncWaiter = oneshot::Sender<Result<(), SubmitError>>;
 
-/// Runs the thread's one future.
-pub(super) fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    Ok(runtime.block_on(future))
+/// The thread's own: nobody else runs its tasks.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -112,6 +114,22 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl Driver {
+    /// Listens to the other servers, where there may be some.
+    pub(super) async fn link(&mut self, events: mpsc::Sender<Message>) -> Result<(), LinkError> {
+        if let Some(options) = self.options.links.clone() {
+            let metrics = Arc::clone(&self.options.metrics);
+            let links = ZabLink::start(options, self.identity(), events, metrics).await?;
+            self.links = Some(links);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn unlink(&mut self) {
+        if let Some(links) = self.links.take() {
+            links.close().await;
+        }
+    }
+
     /// Until it is closed and what was asked before is done, or until an error.
     pub(super) async fn run(
         &mut self,
@@ -160,7 +178,7 @@ impl Driver {
         let deadline = self.now().plus_ms(ANSWER_WITHIN_MS);
         match ask {
             Ask::Leader(asked, waiter) => {
-                let payload = encode_request(self.incarnation, &asked);
+                let payload = encode_request(self.incarnation, &asked, &mut self.scratch);
                 if let Err(waiter) = self.requests.ask(*asked, payload, waiter, deadline) {
                     // Who asked may be gone.
                     let _ = waiter.send(Err(SubmitError::TooLarge));
@@ -261,12 +279,16 @@ impl Driver {
     }
 
     /// What others are told, and what they are let in by.
+    fn identity(&self) -> Identity {
+        Identity {
+            hello: self.peer.hello(self.incarnation),
+            voters: self.peer.voters().clone(),
+        }
+    }
+
     fn identify(&self) {
         if let Some(links) = &self.links {
-            links.set_identity(Identity {
-                hello: self.peer.hello(self.incarnation),
-                voters: self.peer.voters().clone(),
-            });
+            links.set_identity(self.identity());
         }
     }
 

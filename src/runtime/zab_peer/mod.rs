@@ -1,5 +1,8 @@
-//! The node's part in the ensemble: one thread owns the ZAB peer, its log and the images, and takes commands from
+//! The node's part in the ensemble: one thread owns the ZAB peer, its links and the images, and takes commands from
 //! everybody.
+//!
+//! The links to the other servers are tasks of the same thread: what comes is dealt with, and what it leads to is sent, without
+//! another thread being woken for it.
 //!
 //! Any node takes any command: the thread asks the leader, itself perhaps, and answers when this node has applied what
 //! was decided, so a client reads its own writes. `driver` is the thread, `decisions` what it does as the leader,
@@ -40,7 +43,7 @@ use crate::controller::{Command, ConfigSchema, MetadataDelta, MetadataImage, Rep
 use crate::error::ErrorCode;
 use crate::log::storage::Storage;
 use crate::metrics::Metrics;
-use crate::runtime::zab_link::{Identity, LinkError, LinkEvent, LinkOptions, ZabLink};
+use crate::runtime::zab_link::{LinkError, LinkEvent, LinkOptions};
 use crate::types::{NodeId, Zxid};
 use crate::zab::{self, EnsembleError, Peer, PeerOptions, Status, Voters};
 use crate::zab_log::{Opened, ZabLog, ZabLogError};
@@ -168,7 +171,6 @@ pub struct MetadataHandle {
     shown: watch::Receiver<Shown>,
     status: Arc<ArcSwapOption<Status>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
-    links: Option<Arc<ZabLink>>,
     incarnation: Uuid,
 }
 
@@ -333,9 +335,6 @@ impl MetadataHandle {
         if self.queue.send(Message::Close).await.is_ok() {
             self.stopped().await;
         }
-        if let Some(links) = &self.links {
-            links.close().await;
-        }
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // It has said that it is done: the join is immediate.
@@ -377,18 +376,6 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
     let image: Arc<ArcSwap<MetadataImage>> = Arc::default();
     let status: Arc<ArcSwapOption<Status>> = Arc::default();
     image.store(Arc::new(committed.clone()));
-    let links = match &options.links {
-        None => None,
-        Some(links) => {
-            let identity = Identity {
-                hello: peer.hello(incarnation),
-                voters: peer.voters().clone(),
-            };
-            let metrics = Arc::clone(&options.metrics);
-            let links = ZabLink::start(links.clone(), identity, queue.clone(), metrics);
-            Some(Arc::new(links.await?))
-        }
-    };
     let told = {
         let queue = queue.clone();
         move |written| {
@@ -405,7 +392,7 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
         peer,
         incarnation,
         log,
-        links: links.clone(),
+        links: None,
         outbound: BTreeMap::new(),
         incarnations: BTreeMap::new(),
         started: Instant::now(),
@@ -428,14 +415,29 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
             queue.downgrade(),
         ),
         cluster_known: cluster_id.is_some(),
+        scratch: Vec::new(),
         closing: None,
         options,
     };
+    let runtime = driver::runtime().map_err(ZabPeerError::Thread)?;
+    let events = queue.clone();
+    let (told_linked, linked) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("zab-peer".into())
         .spawn(move || {
-            let ended = driver::block_on(driver.run(messages, asked));
-            let ended = match ended.map_err(ZabPeerError::Thread).flatten() {
+            let ended = runtime.block_on(async {
+                let linked = driver.link(events).await;
+                let is_linked = linked.is_ok();
+                // Who starts it may be gone.
+                let _ = told_linked.send(linked);
+                if !is_linked {
+                    return Ok(());
+                }
+                let ended = driver.run(messages, asked).await;
+                driver.unlink().await;
+                ended
+            });
+            let ended = match ended {
                 Ok(()) => State::Closed,
                 Err(error) => {
                     tracing::error!("the metadata stops: {error}");
@@ -448,6 +450,7 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
             let _ = state_sender.send(ended);
         })
         .map_err(ZabPeerError::Thread)?;
+    linked.await.unwrap_or(Ok(()))?;
     Ok(MetadataHandle {
         image,
         queue,
@@ -456,7 +459,6 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
         shown,
         status,
         thread: Arc::new(Mutex::new(Some(thread))),
-        links,
         incarnation,
     })
 }
