@@ -5,6 +5,7 @@ where nothing else is said: setData of a ZooKeeper node; for dohle a client metr
 IncrementalAlterConfigs, which is metadata and nothing but metadata. What warms up is done before what is measured.
 """
 
+import json
 import signal
 import statistics
 import threading
@@ -12,11 +13,12 @@ import time
 
 from brokers import Broker
 from ensembles import VOTERS
-from fetch import WORK, Failed
+from fetch import WORK, Failed, run
 from work import flush_floor
 
 KEYS, SIZE, SMALL = 1000, 1024, 16
-MOST_OUTSTANDING = 256
+OUTSTANDING = (1, 16, 256)
+MOST_OUTSTANDING = OUTSTANDING[-1]
 # How long it may take until each server has taken a snapshot by itself.
 SNAPSHOTS_WITHIN_S = 180
 
@@ -207,7 +209,7 @@ def rows(few):
     soon = ["snapCount=20000"]
     return [
         *[(f"writes, {outstanding} outstanding", lambda e, o=outstanding: writes(e, o, seconds), [], [])
-          for outstanding in (1, 16, MOST_OUTSTANDING)],
+          for outstanding in OUTSTANDING],
         ("reads, 256 outstanding", lambda e: reads(e, seconds), [], []),
         ("kill -9 of the leader", lambda e: killed(e, times), [], []),
         ("kill -9 of the leader, ticks of 500 ms", lambda e: killed(e, times), [], tick),
@@ -218,5 +220,9 @@ def rows(few):
 
 
 def floor(few):
-    """What each peer pays for each write, or for many together."""
-    return flush_floor(few)
+    """What each peer pays for each write, or for many together, and what three of them can do at most."""
+    figures = flush_floor(few)
+    for outstanding in OUTSTANDING:
+        seen = json.loads(run(WORK / "floor_quorum", outstanding, max(1, 5 * few), WORK))
+        figures |= {f"{outstanding} outstanding: writes/s": seen["per_s"], f"{outstanding} outstanding: p50 ms": seen["p50_ms"]}
+    return figures

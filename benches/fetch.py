@@ -59,7 +59,11 @@ def prepare(with_dohle, with_kafka):
     run("go", "build", "-o", WORK / "franz-go", ".", cwd=CLIENTS / "franz-go")
     run("cargo", "build", "--release", "--quiet", "--locked", "--target-dir", WORK / "librdkafka",
         cwd=CLIENTS / "librdkafka")
-    run("cc", "-O2", "-Wall", "-o", WORK / "floor", ROOT / "benches" / "floor.c")
+    compile_floor("floor")
+
+
+def compile_floor(name):
+    run("cc", "-O2", "-Wall", "-o", WORK / name, ROOT / "benches" / f"{name}.c")
 
 
 def prepare_ensemble(with_dohle):
@@ -71,4 +75,5 @@ def prepare_ensemble(with_dohle):
     maven("zookeeper", f"org.apache.zookeeper:zookeeper:{ZOOKEEPER}", f"org.apache.kafka:kafka-clients:{KAFKA}",
           "io.dropwizard.metrics:metrics-core:4.1.12.1", "org.slf4j:slf4j-simple:2.0.13")
     run("javac", "-cp", f"{WORK}/zookeeper/*", "-d", WORK / "ensemble", *(CLIENTS / "ensemble").glob("*.java"))
-    run("cc", "-O2", "-Wall", "-o", WORK / "floor", ROOT / "benches" / "floor.c")
+    compile_floor("floor")
+    compile_floor("floor_quorum")

@@ -1,6 +1,7 @@
 //! Snapshots of the image: what bounds the log, and what a learner gets that is too far behind.
 //!
-//! Both are made by a thread of their own out of an image that does not change.
+//! Both are made by a thread of their own out of an image that does not change. The first has time: its thread gives way to
+//! whoever serves.
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl Snapshots {
     pub(super) fn begin(&mut self, image: Arc<MetadataImage>, voters: Voters) -> bool {
         let (writer, to_itself) = (self.writer.clone(), self.to_itself.clone());
         let work = move || {
+            give_way();
             let snapshot = Snapshot {
                 zxid: image.applied(),
                 voters,
@@ -91,10 +93,36 @@ impl Snapshots {
     }
 }
 
+/// A tenth of what an ordinary thread gets where both want a core.
+const NICE: i32 = 10;
+
+/// Of this thread, for Linux counts them one by one.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!("a metadata snapshot is taken at full priority: {error}");
+    }
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
     let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
     if let Err(error) = &spawned {
         tracing::warn!("no thread for a metadata snapshot: {error}");
     }
     spawned.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+
+    #[test]
+    fn only_the_thread_that_asks_gives_way() {
+        let before = getpriority_process(None).unwrap();
+        let gave_way = std::thread::spawn(|| {
+            super::give_way();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(gave_way.join().unwrap(), super::NICE);
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
 }
