@@ -43,7 +43,7 @@ use crate::runtime::group_coordinator::GroupCoordinators;
 use crate::runtime::log_cleaner::LogCleaner;
 use crate::runtime::maintenance::{self, MaintenanceStop};
 use crate::runtime::partition::Partition;
-use crate::runtime::partitions::{Partitions, topic_config};
+use crate::runtime::partitions::{Partitions, TopicConfigs};
 use crate::runtime::readiness::{Phase, Readiness};
 use crate::runtime::zab_link::LinkOptions;
 use crate::runtime::zab_peer::{self, MetadataHandle, ZabPeerError, ZabPeerOptions};
@@ -272,8 +272,9 @@ async fn start_node(
     let image = join(&metadata, shown).await?;
     let directories = logs.claim(me, Some(image.cluster_id()))?;
     let shared_config = Arc::new(ArcSwap::from_pointee(dynamic(&config, &image, me)));
-    let config_of =
-        |topic: &str| LogConfig::from(&topic_config(&image, topic, &shared_config.load()));
+    let broker_config = shared_config.load_full();
+    let configs = TopicConfigs::new(&image, &broker_config);
+    let config_of = |topic: &str| LogConfig::from(&*configs.of(topic));
     let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
     let found = logs.load(&config_of, threads, &shown.readiness.recovery)?;
     let journal_bytes = u64::try_from(config.log_durable_journal_bytes).unwrap_or(0);

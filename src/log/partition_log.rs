@@ -119,6 +119,8 @@ pub struct PartitionLog {
     unmade: bool,
     /// The epochs in memory are ahead of their file.
     pub(super) epochs_dirty: bool,
+    /// All that the file lacks is an epoch that has just begun.
+    epoch_began: bool,
     /// Names were made in the directory since it was synced.
     pub(super) names_dirty: bool,
     /// `partition.metadata` was not synced yet.
@@ -153,6 +155,7 @@ impl PartitionLog {
             durable_mark: None,
             unmade: parts.unmade,
             epochs_dirty: false,
+            epoch_began: false,
             names_dirty: true,
             metadata_dirty: true,
             retired_bytes: all - u64::from(active),
@@ -257,7 +260,7 @@ impl PartitionLog {
 
     /// This node leads from here on, under a new epoch.
     pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, start: Offset) {
-        self.epochs_dirty |= self.epochs.assign(epoch, start);
+        self.epoch_began |= self.epochs.assign(epoch, start);
     }
 
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
@@ -389,12 +392,21 @@ impl PartitionLog {
 
     /// Brings the small files up to date: for a flush, and for a clean close.
     pub(super) fn write_epochs(&mut self) -> io::Result<()> {
-        if self.epochs_dirty {
+        if self.epochs_dirty || self.epoch_began {
             let path = self.dir.join(checkpoint::LEADER_EPOCHS);
             checkpoint::write_epochs(&*self.storage, &path, self.epochs.entries())?;
             self.epochs_dirty = false;
+            self.epoch_began = false;
         }
         Ok(())
+    }
+
+    /// An epoch that has written nothing says nothing of the log: the next one begins at the same offset and takes its
+    /// place.
+    fn has_news_of_epochs(&self) -> bool {
+        let latest = self.epochs.entries().last();
+        self.epochs_dirty
+            || self.epoch_began && latest.is_some_and(|(_, start)| *start < self.log_end)
     }
 
     /// Writes what the next start needs so that it need not read the log; `LogManager::mark_clean` syncs it for
@@ -407,7 +419,9 @@ impl PartitionLog {
         if self.unmade {
             return Ok(());
         }
-        self.write_epochs()?;
+        if self.has_news_of_epochs() {
+            self.write_epochs()?;
+        }
         if self.snapshot_offset == Some(self.log_end) || self.log_end == Offset::ZERO {
             // The files are up to date.
             return Ok(());

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::log::checkpoint::read_text;
 use crate::log::memory::MemStorage;
 use crate::log::recovery::bytes_to_read;
 use crate::log::storage::OpenMode;
@@ -287,6 +288,34 @@ fn a_roll_leaves_kafkas_files() {
             "leader-epoch-checkpoint",
         ]
     );
+}
+
+#[test]
+fn a_clean_stop_writes_down_an_epoch_only_with_what_it_wrote() {
+    let storage = memory();
+    let lead = |epoch: i32, appends: bool| {
+        let mut log = log(&storage, config());
+        log.assign_epoch_start(LeaderEpoch(epoch), log.log_end_offset());
+        if appends {
+            log.append_as_leader(
+                &batch(-1, 1, 10),
+                LeaderEpoch(epoch),
+                AppendOrigin::Client,
+                TimestampMs(0),
+            )
+            .unwrap();
+            flush(&mut log);
+        }
+        log.close_clean().unwrap();
+        let file = Path::new(DIR).join("leader-epoch-checkpoint");
+        read_text(&*storage, &file).unwrap()
+    };
+    assert_eq!(lead(3, false), None);
+    let four = Some("0\n1\n4 0\n".to_owned());
+    assert_eq!(lead(4, true), four);
+    assert_eq!(lead(5, false), four);
+    let six = Some("0\n2\n4 0\n6 1\n".to_owned());
+    assert_eq!(lead(6, true), six);
 }
 
 fn leaders(base: i64, epoch: i32, records: usize) -> Vec<u8> {

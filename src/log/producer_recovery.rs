@@ -25,16 +25,73 @@ pub(super) fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Err
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The offsets of a directory's producer snapshots, in order.
-pub(super) fn snapshots(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<Offset>> {
-    let offset = |name: &str| name.strip_suffix(".snapshot")?.parse().ok().map(Offset);
-    let mut offsets: Vec<Offset> = storage
-        .list(dir)?
-        .iter()
-        .filter_map(|entry| offset(&entry.name))
-        .collect();
-    offsets.sort();
-    Ok(offsets)
+/// The producer snapshots of a directory.
+pub(super) struct ProducerSnapshots<'a> {
+    storage: &'a dyn Storage,
+    dir: &'a Path,
+    /// In order.
+    offsets: Vec<Offset>,
+}
+
+impl<'a> ProducerSnapshots<'a> {
+    pub fn find(storage: &'a dyn Storage, dir: &'a Path) -> io::Result<Self> {
+        Ok(Self::among(&storage.list(dir)?, storage, dir))
+    }
+
+    /// Of all that the directory has.
+    pub fn among(entries: &[DirEntry], storage: &'a dyn Storage, dir: &'a Path) -> Self {
+        let offset = |name: &str| name.strip_suffix(".snapshot")?.parse().ok().map(Offset);
+        let offsets = entries.iter().filter_map(|entry| offset(&entry.name));
+        let mut offsets: Vec<Offset> = offsets.collect();
+        offsets.sort();
+        Self {
+            storage,
+            dir,
+            offsets,
+        }
+    }
+
+    /// Kept are those of segments, which truncations go back to, and the newest.
+    pub fn remove_strays(&mut self, segments: &[LogSegment]) -> io::Result<()> {
+        let newest = self.offsets.last().copied();
+        self.keep(|offset| {
+            let is_of = |segment: &LogSegment| segment.base_offset() == offset;
+            Some(offset) == newest || segments.iter().any(is_of)
+        })
+    }
+
+    pub fn remove_beyond(&mut self, last: Offset) -> io::Result<()> {
+        self.keep(|offset| offset <= last)
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(Offset) -> bool) -> io::Result<()> {
+        let (kept, gone) = std::mem::take(&mut self.offsets)
+            .into_iter()
+            .partition::<Vec<_>, _>(|offset| is_kept(*offset));
+        self.offsets = kept;
+        let gone = gone
+            .into_iter()
+            .map(|offset| snapshot_path(self.dir, offset));
+        remove_files(self.storage, &gone.collect::<Vec<_>>())
+    }
+
+    /// The newest readable one that is not beyond an offset, and the offset it stands for.
+    fn load(&self, up_to: Offset) -> io::Result<Option<(ProducerStateManager, Offset)>> {
+        let usable = |offset: &&Offset| **offset <= up_to;
+        for offset in self.offsets.iter().rev().filter(usable) {
+            let path = snapshot_path(self.dir, *offset);
+            let file = self.storage.open(&path, OpenMode::Read)?;
+            let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+            read_exact_at(&*file, &mut bytes, 0)?;
+            match producer_snapshot::decode(&bytes) {
+                Some(state) => return Ok(Some((state, *offset))),
+                None => {
+                    tracing::warn!(path = %path.display(), "a damaged producer snapshot is ignored");
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 pub(super) fn snapshot_path(dir: &Path, offset: Offset) -> PathBuf {
@@ -57,74 +114,22 @@ pub(super) fn write_snapshot(
     Ok(file)
 }
 
-/// Kept are those of segments, which truncations go back to, and the newest.
-pub(super) fn remove_stray_snapshots(
-    storage: &dyn Storage,
-    dir: &Path,
-    segments: &[LogSegment],
-) -> io::Result<()> {
-    let offsets = snapshots(storage, dir)?;
-    for offset in offsets.iter().rev().skip(1) {
-        if !segments
-            .iter()
-            .any(|segment| segment.base_offset() == *offset)
-        {
-            remove_files(storage, &[snapshot_path(dir, *offset)])?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn remove_snapshots_beyond(
-    storage: &dyn Storage,
-    dir: &Path,
-    offset: Offset,
-) -> io::Result<()> {
-    let beyond: Vec<PathBuf> = snapshots(storage, dir)?
-        .into_iter()
-        .filter(|snapshot| *snapshot > offset)
-        .map(|snapshot| snapshot_path(dir, snapshot))
-        .collect();
-    remove_files(storage, &beyond)
-}
-
-/// Where a log is: its directory, its segments, its start.
-pub(super) type LogPlace<'a> = (&'a Path, &'a [LogSegment], Offset);
+/// What the producers of a log come from: its snapshots, its segments, its start.
+pub(super) type Sources<'a> = (&'a ProducerSnapshots<'a>, &'a [LogSegment], Offset);
 
 /// The producers as of an offset, and the offset of the snapshot that they come from.
 pub(super) fn producers_at(
     storage: &dyn Storage,
-    (dir, segments, log_start): LogPlace<'_>,
+    (snapshots, segments, log_start): Sources<'_>,
     offset: Offset,
 ) -> io::Result<(ProducerStateManager, Offset)> {
-    let (mut producers, from) = load_snapshot(storage, dir, log_start, offset)?;
+    let loaded = snapshots.load(offset)?;
+    let (mut producers, from) =
+        loaded.unwrap_or_else(|| (ProducerStateManager::default(), log_start));
     if from < offset {
         replay(storage, segments, (from, offset), &mut producers)?;
     }
     Ok((producers, from))
-}
-
-/// The newest readable snapshot that is not beyond an offset, and the offset it stands for.
-fn load_snapshot(
-    storage: &dyn Storage,
-    dir: &Path,
-    log_start: Offset,
-    up_to: Offset,
-) -> io::Result<(ProducerStateManager, Offset)> {
-    let usable = |offset: &Offset| *offset <= up_to;
-    for offset in snapshots(storage, dir)?.into_iter().rev().filter(usable) {
-        let path = snapshot_path(dir, offset);
-        let file = storage.open(&path, OpenMode::Read)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
-        read_exact_at(&*file, &mut bytes, 0)?;
-        match producer_snapshot::decode(&bytes) {
-            Some(state) => return Ok((state, offset)),
-            None => {
-                tracing::warn!(path = %path.display(), "a damaged producer snapshot is ignored")
-            }
-        }
-    }
-    Ok((ProducerStateManager::default(), log_start))
 }
 
 /// Records the batches of a range of offsets.
@@ -239,7 +244,7 @@ pub(super) fn restore_missing_indexes(
 /// committed. Where the other indexes are missing, it may be missing, too.
 pub(super) fn check_transaction_indexes(
     storage: &dyn Storage,
-    dir: &Path,
+    snapshots: &ProducerSnapshots<'_>,
     segments: &mut [LogSegment],
     (log_start, log_end): (Offset, Offset),
 ) -> io::Result<()> {
@@ -260,7 +265,8 @@ pub(super) fn check_transaction_indexes(
             }
             Err(error) => return Err(error),
         }
-        let (mut producers, _) = producers_at(storage, (dir, segments, log_start), base_offset)?;
+        let (mut producers, _) =
+            producers_at(storage, (snapshots, segments, log_start), base_offset)?;
         let Some(segment) = segments.get_mut(at) else {
             break;
         };

@@ -19,9 +19,8 @@ use super::log_config::LogConfig;
 use super::log_segment::LogSegment;
 use super::partition_log::{LogParts, PartitionLog, remove_files};
 use super::producer_recovery::{
-    adopt_indexes, check_transaction_indexes, invalid, producers_at, record_producer,
-    remove_snapshots_beyond, remove_stray_snapshots, restore_missing_indexes, snapshot_path,
-    snapshots, write_snapshot,
+    ProducerSnapshots, adopt_indexes, check_transaction_indexes, invalid, producers_at,
+    record_producer, restore_missing_indexes, snapshot_path, write_snapshot,
 };
 use super::producer_state_manager::ProducerStateManager;
 use super::storage::{DirEntry, Storage};
@@ -49,7 +48,7 @@ pub fn open(
     progress: &dyn Fn(u64),
 ) -> io::Result<PartitionLog> {
     let dir: Arc<Path> = dir.into();
-    let mut segments = find_segments(&*storage, &dir, open.log_start)?;
+    let (mut segments, mut snapshots) = find_files(&*storage, &dir, open.log_start)?;
     let epochs = checkpoint::read_epochs(&*storage, &dir.join(checkpoint::LEADER_EPOCHS))?;
     let mut epochs = LeaderEpochCache::new(epochs);
     let clean_end = if open.clean {
@@ -69,13 +68,16 @@ pub fn open(
                 producers: ProducerStateManager::default(),
                 progress,
             };
-            let end = recovery.run(&mut segments, &open)?;
-            (end, Some(recovery.producers))
+            let end = recovery.run(&mut segments, snapshots, &open)?;
+            let producers = recovery.producers;
+            snapshots = ProducerSnapshots::find(&*storage, &dir)?;
+            (end, Some(producers))
         }
     };
     if log_end < open.log_start {
         log_end = open.log_start;
         segments = vec![start_over(&*storage, &dir, segments, log_end)?];
+        snapshots.remove_beyond(Offset(-1))?;
         producers = Some(ProducerStateManager::default());
         epochs.clear();
     }
@@ -84,16 +86,16 @@ pub fn open(
     let epochs_changed = epochs.truncate_from_end(log_end)
         | epochs.truncate_from_start(log_start)
         | producers.is_some();
-    remove_stray_snapshots(&*storage, &dir, &segments)?;
-    check_transaction_indexes(&*storage, &dir, &mut segments, (log_start, log_end))?;
+    snapshots.remove_strays(&segments)?;
+    check_transaction_indexes(&*storage, &snapshots, &mut segments, (log_start, log_end))?;
     restore_missing_indexes(&*storage, &mut segments, open.config.index_interval_bytes)?;
     let (producers, snapshot_offset) = match producers {
         // After a crash the files beside a snapshot are not known to be up to date.
         Some(producers) => (producers, None),
         None => {
-            remove_snapshots_beyond(&*storage, &dir, log_end)?;
-            let place = (&*dir, &*segments, log_start);
-            let (producers, snapshot) = producers_at(&*storage, place, log_end)?;
+            snapshots.remove_beyond(log_end)?;
+            let sources = (&snapshots, &*segments, log_start);
+            let (producers, snapshot) = producers_at(&*storage, sources, log_end)?;
             (producers, Some(snapshot).filter(|at| *at == log_end))
         }
     };
@@ -151,16 +153,16 @@ pub(super) fn unmade(
     })
 }
 
-/// The segments of a directory, in order; what an interrupted deletion left is removed.
-fn find_segments(
-    storage: &dyn Storage,
-    dir: &Arc<Path>,
+/// The segments of a directory, in order, and its producer snapshots; what an interrupted deletion left is removed. A node may
+/// have a hundred thousand of them to open: each is listed once.
+fn find_files<'a>(
+    storage: &'a dyn Storage,
+    dir: &'a Arc<Path>,
     log_start: Offset,
-) -> io::Result<Vec<LogSegment>> {
-    cleaner::swap::recover(storage, dir)?;
+) -> io::Result<(Vec<LogSegment>, ProducerSnapshots<'a>)> {
+    let entries = cleaner::swap::recover(storage, dir)?;
     let mut segments = Vec::new();
     let mut leftovers: Vec<PathBuf> = Vec::new();
-    let entries = storage.list(dir)?;
     for entry in &entries {
         let name = &entry.name;
         if [".deleted", ".tmp"]
@@ -191,7 +193,7 @@ fn find_segments(
         segment.start_empty();
         segments.push(segment);
     }
-    Ok(segments)
+    Ok((segments, ProducerSnapshots::among(&entries, storage, dir)))
 }
 
 /// The log's end, found behind the last index entry; `None` when the files are not as a clean shutdown
@@ -247,17 +249,22 @@ struct Recovery<'a> {
 
 impl Recovery<'_> {
     /// The log's end after it. Segments wholly below the recovery point are believed.
-    fn run(&mut self, segments: &mut Vec<LogSegment>, open: &OpenLog) -> io::Result<Offset> {
+    fn run(
+        &mut self,
+        segments: &mut Vec<LogSegment>,
+        mut found: ProducerSnapshots<'_>,
+        open: &OpenLog,
+    ) -> io::Result<Offset> {
         let recovery_point = open.recovery_point;
         let first = first_to_read(segments.iter().map(LogSegment::base_offset), recovery_point);
         let mut end = Offset::ZERO;
         let mut snapshots = Vec::new();
         if let Some(segment) = segments.get(first) {
-            // Snapshots from here on may be of a log that was cut since.
+            // ProducerSnapshots from here on may be of a log that was cut since.
             let from = segment.base_offset();
-            remove_snapshots_beyond(self.storage, self.dir, from)?;
-            let place = (self.dir, &**segments, open.log_start);
-            (self.producers, _) = producers_at(self.storage, place, from)?;
+            found.remove_beyond(from)?;
+            let sources = (&found, &**segments, open.log_start);
+            (self.producers, _) = producers_at(self.storage, sources, from)?;
         }
         let mut at = first;
         while let Some(segment) = segments.get_mut(at) {
@@ -366,9 +373,6 @@ fn start_over(
     tracing::warn!(dir = %dir.display(), %log_start, "a log ends before it starts: it starts over empty");
     for segment in segments {
         remove_files(storage, &segment.files())?;
-    }
-    for snapshot in snapshots(storage, dir)? {
-        remove_files(storage, &[snapshot_path(dir, snapshot)])?;
     }
     let mut segment = LogSegment::new(Arc::clone(dir), log_start, 0);
     segment.start_empty();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::log_segment::LogSegment;
 use super::partition_log::PartitionLog;
-use super::producer_recovery::{producers_at, remove_snapshots_beyond};
+use super::producer_recovery::{ProducerSnapshots, producers_at};
 use crate::types::Offset;
 
 impl PartitionLog {
@@ -69,7 +69,7 @@ impl PartitionLog {
         self.ended_at(offset);
         self.epochs.clear();
         self.epochs_dirty = true;
-        remove_snapshots_beyond(&*storage, &self.dir, Offset(-1))?;
+        ProducerSnapshots::find(&*storage, &self.dir)?.remove_beyond(Offset(-1))?;
         self.producers = super::ProducerStateManager::default();
         self.write_epochs()?;
         // Without it the log could come back from before.
@@ -92,9 +92,10 @@ impl PartitionLog {
 
     /// Takes the snapshots beyond the end away, loads the last one before it, and replays the rest.
     fn rebuild_producers(&mut self) -> io::Result<()> {
-        remove_snapshots_beyond(&*self.storage, &self.dir, self.log_end)?;
-        let place = (&*self.dir, &*self.segments, self.log_start);
-        (self.producers, _) = producers_at(&*self.storage, place, self.log_end)?;
+        let mut snapshots = ProducerSnapshots::find(&*self.storage, &self.dir)?;
+        snapshots.remove_beyond(self.log_end)?;
+        let sources = (&snapshots, &*self.segments, self.log_start);
+        (self.producers, _) = producers_at(&*self.storage, sources, self.log_end)?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 mod placement;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -446,34 +446,38 @@ impl Table {
     }
 }
 
-/// The options of topics after one commit. Most have none of their own: they share one set.
-struct TopicConfigs<'a> {
+/// The options of topics after one commit, each found once. Most have none of their own: they share one set.
+pub struct TopicConfigs<'a> {
     image: &'a MetadataImage,
     broker: &'a BrokerConfig,
     defaults: OnceCell<Arc<TopicConfig>>,
+    others: RefCell<HashMap<String, Arc<TopicConfig>>>,
 }
 
 impl<'a> TopicConfigs<'a> {
-    fn new(image: &'a MetadataImage, broker: &'a BrokerConfig) -> Self {
+    pub fn new(image: &'a MetadataImage, broker: &'a BrokerConfig) -> Self {
         Self {
             image,
             broker,
             defaults: OnceCell::new(),
+            others: RefCell::default(),
         }
     }
 
-    fn of(&self, topic: &str) -> Arc<TopicConfig> {
+    pub fn of(&self, topic: &str) -> Arc<TopicConfig> {
         let resolve = |own| Arc::new(topic::resolve(self.broker, own));
-        match self.image.configs(ConfigResourceType::Topic, topic) {
-            none if none.is_empty() => Arc::clone(self.defaults.get_or_init(|| resolve(none))),
-            own => resolve(own),
+        let own = self.image.configs(ConfigResourceType::Topic, topic);
+        if own.is_empty() {
+            return Arc::clone(self.defaults.get_or_init(|| resolve(own)));
         }
+        if let Some(known) = self.others.borrow().get(topic) {
+            return Arc::clone(known);
+        }
+        let config = resolve(own);
+        let mut others = self.others.borrow_mut();
+        others.insert(topic.to_owned(), Arc::clone(&config));
+        config
     }
-}
-
-/// A topic's options as they apply now.
-pub fn topic_config(image: &MetadataImage, name: &str, config: &BrokerConfig) -> TopicConfig {
-    topic::resolve(config, image.configs(ConfigResourceType::Topic, name))
 }
 
 #[cfg(test)]
@@ -497,6 +501,7 @@ mod tests {
         let broker = BrokerConfig::default();
         let configs = TopicConfigs::new(&image, &broker);
         assert!(Arc::ptr_eq(&configs.of("one"), &configs.of("two")));
+        assert!(Arc::ptr_eq(&configs.of("own"), &configs.of("own")));
         assert_eq!(configs.of("own").retention_ms, 7);
         assert_ne!(configs.of("one").retention_ms, 7);
     }

@@ -18,7 +18,7 @@ use crate::log::batch_scan::BatchScan;
 use crate::log::log_segment::{LogSegment, file_name};
 use crate::log::partition_log::{PartitionLog, remove_files};
 use crate::log::retention::{DELETED, DoomedFiles};
-use crate::log::storage::{File, OpenMode, Storage, read_exact_at};
+use crate::log::storage::{DirEntry, File, OpenMode, Storage, read_exact_at};
 use crate::types::{Offset, TimestampMs};
 
 pub(super) const CLEANED: &str = ".cleaned";
@@ -179,9 +179,11 @@ fn parse(name: &str) -> Option<(Offset, &str, &str)> {
     Some((offset, rest, ""))
 }
 
-/// Brings a directory from between into one of the two states. Changes nothing when it is in one.
-pub(in crate::log) fn recover(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
-    let names: Vec<String> = storage.list(dir)?.into_iter().map(|e| e.name).collect();
+/// Brings a directory from between into one of the two states. Changes nothing when it is in one. Gives what is there
+/// then.
+pub(in crate::log) fn recover(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<DirEntry>> {
+    let entries = storage.list(dir)?;
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     let mut cleaned = BTreeSet::new();
     let mut swaps: BTreeMap<Offset, Vec<&str>> = BTreeMap::new();
     let mut leftovers = Vec::new();
@@ -198,7 +200,7 @@ pub(in crate::log) fn recover(storage: &dyn Storage, dir: &Path) -> io::Result<(
         }
     }
     if swaps.is_empty() && leftovers.is_empty() {
-        return Ok(());
+        return Ok(entries);
     }
     for (base, kinds) in &swaps {
         if cleaned.contains(base) {
@@ -213,7 +215,8 @@ pub(in crate::log) fn recover(storage: &dyn Storage, dir: &Path) -> io::Result<(
         }
     }
     remove_files(storage, &leftovers)?;
-    storage.sync_dir(dir)
+    storage.sync_dir(dir)?;
+    storage.list(dir)
 }
 
 fn complete(
@@ -221,13 +224,13 @@ fn complete(
     dir: &Path,
     base_offset: Offset,
     kinds: &[&str],
-    names: &[String],
+    names: &[&str],
 ) -> io::Result<()> {
     tracing::info!(dir = %dir.display(), %base_offset, "an interrupted swap of a cleaned segment is completed");
     // Without the log among them the old files were gone already.
     if kinds.contains(&".log") {
         let end = replaced_end(storage, dir, base_offset, kinds)?;
-        let is_old = |name: &&String| {
+        let is_old = |name: &&&str| {
             parse(name).is_some_and(|(offset, kind, suffix)| {
                 let of_segment = SEGMENT.contains(&kind) && offset >= base_offset;
                 let of_producers = kind == ".snapshot" && offset > base_offset;
