@@ -10,6 +10,7 @@ pub mod corpus;
 pub mod driver;
 pub mod ensemble;
 pub mod ensemble_loop;
+pub mod hostile_frames;
 pub mod kafka_log;
 pub mod kcat;
 pub mod kill_loop;

@@ -15,7 +15,8 @@ use rdkafka::util::Timeout;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::dohle::{Acks, frame, rdkafka};
+use super::dohle::{Acks, rdkafka};
+use super::hostile::frame;
 use super::{OnBroker, Run, Test, tools};
 use crate::broker::Broker;
 use crate::client::CLIENTS;

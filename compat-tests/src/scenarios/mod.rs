@@ -6,6 +6,7 @@ pub mod compaction;
 pub mod cross;
 pub mod dohle;
 pub mod groups;
+pub mod hostile;
 pub mod java;
 pub mod kcat;
 pub mod kill;
@@ -234,6 +235,7 @@ pub fn listed() -> Vec<Test> {
     tests.extend(kcat::listed());
     tests.extend(tools::listed());
     tests.extend(dohle::listed());
+    tests.extend(hostile::listed());
     tests.extend(kill::listed());
     tests.extend(log_code::listed());
     tests.extend(log_dirs::listed());
