@@ -14,11 +14,11 @@ use super::config_changes::{
     split,
 };
 use super::submit::{message, submit, unexpected};
+use crate::config::ConfigOverrides;
 use crate::controller::command::{
     ApiError, Command, ConfigEntry, ReplaceConfigs, ReplaceResourceConfigs, Reply,
 };
 use crate::controller::delta::ConfigResource;
-use crate::config::ConfigOverrides;
 use crate::controller::records::ConfigResourceType;
 use crate::error::ErrorCode;
 use crate::security::Operation;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::RequestContext;
 use super::submit::unexpected;
-use crate::config::BrokerConfig;
-use crate::config::ConfigOverrides;
+use crate::config::{BrokerConfig, ConfigOverrides};
 use crate::controller::command::ApiError;
 use crate::controller::records::ConfigResourceType;
 use crate::error::ErrorCode;

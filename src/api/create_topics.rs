@@ -15,12 +15,11 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::RequestContext;
 use super::submit::{message, submit, unexpected};
-use crate::config::{BrokerConfig, describe};
+use crate::config::{BrokerConfig, ConfigOverrides, describe};
 use crate::controller::command::{
     ApiError, Command, ConfigEntry, CreatableTopic, CreateTopics, CreatedTopic, ReplicaAssignment,
     Reply,
 };
-use crate::config::ConfigOverrides;
 use crate::error::ErrorCode;
 use crate::security::authorizer::CLUSTER;
 use crate::security::{Operation, ResourceType};

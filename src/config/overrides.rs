@@ -1,6 +1,5 @@
 //! What was set of one thing: a topic, a broker, a group, a client metrics subscription.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -19,12 +18,6 @@ impl Deref for ConfigText {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for ConfigText {
-    fn borrow(&self) -> &str {
         &self.0
     }
 }

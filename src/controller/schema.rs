@@ -1,7 +1,6 @@
 //! What the options tables say about the configs of resources, for the controller to ask.
 
-use crate::config::ConfigOverrides;
-use crate::config::{self, InvalidConfig, OptionSpec};
+use crate::config::{self, ConfigOverrides, InvalidConfig, OptionSpec};
 use crate::controller::client_metrics;
 use crate::controller::command::ApiError;
 use crate::controller::decide::ConfigSchema;

@@ -119,7 +119,7 @@ pub struct PartitionLog {
     unmade: bool,
     /// The epochs in memory are ahead of their file.
     pub(super) epochs_dirty: bool,
-    /// All that the file lacks is an epoch that has just begun.
+    /// The file lacks the epoch that began last.
     epoch_began: bool,
     /// Names were made in the directory since it was synced.
     pub(super) names_dirty: bool,

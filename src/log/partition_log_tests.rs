@@ -21,6 +21,11 @@ fn names(storage: &Arc<dyn Storage>) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name).collect()
 }
 
+fn snapshots(storage: &Arc<dyn Storage>) -> Vec<String> {
+    let names = names(storage).into_iter();
+    names.filter(|name| name.ends_with(".snapshot")).collect()
+}
+
 fn from_producer(sequence: i32, records: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Offset::ZERO, Compression::None).producer(
         ProducerId(5),
@@ -293,29 +298,25 @@ fn a_roll_leaves_kafkas_files() {
 #[test]
 fn a_clean_stop_writes_down_an_epoch_only_with_what_it_wrote() {
     let storage = memory();
-    let lead = |epoch: i32, appends: bool| {
+    let lead = |epoch: i32, work: &dyn Fn(&mut PartitionLog)| {
         let mut log = log(&storage, config());
         log.assign_epoch_start(LeaderEpoch(epoch), log.log_end_offset());
-        if appends {
-            log.append_as_leader(
-                &batch(-1, 1, 10),
-                LeaderEpoch(epoch),
-                AppendOrigin::Client,
-                TimestampMs(0),
-            )
-            .unwrap();
-            flush(&mut log);
-        }
+        work(&mut log);
         log.close_clean().unwrap();
         let file = Path::new(DIR).join("leader-epoch-checkpoint");
-        read_text(&*storage, &file).unwrap()
+        read_text(&*storage, &file).unwrap().unwrap_or_default()
     };
-    assert_eq!(lead(3, false), None);
-    let four = Some("0\n1\n4 0\n".to_owned());
-    assert_eq!(lead(4, true), four);
-    assert_eq!(lead(5, false), four);
-    let six = Some("0\n2\n4 0\n6 1\n".to_owned());
-    assert_eq!(lead(6, true), six);
+    let appended = |log: &mut PartitionLog| {
+        append(log, &batch(0, 1, 10));
+    };
+    assert_eq!(lead(3, &|_| {}), "");
+    assert_eq!(lead(4, &|log| (appended(log), flush(log)).1), "0\n1\n4 0\n");
+    assert_eq!(lead(5, &|_| {}), "0\n1\n4 0\n");
+    // Whoever has flushed it.
+    let elsewhere = |log: &mut PartitionLog| (appended(log), log.flushed = log.log_end).1;
+    assert_eq!(lead(6, &elsewhere), "0\n2\n4 0\n6 1\n");
+    let shorter = |log: &mut PartitionLog| log.delete_records_before(Offset(1)).unwrap();
+    assert_eq!(lead(6, &shorter), "0\n1\n6 1\n");
 }
 
 fn leaders(base: i64, epoch: i32, records: usize) -> Vec<u8> {
@@ -513,12 +514,14 @@ fn a_flush_of_what_was_cut_meanwhile_does_not_count() {
 fn a_log_that_ends_before_its_start_starts_over() {
     let storage = memory();
     let mut before = log(&storage, config());
-    append(&mut before, &from_producer(0, 5));
+    append(&mut before, &from_producer(0, 3));
+    before.roll().unwrap();
+    append(&mut before, &from_producer(3, 2));
     flush(&mut before);
     before.close_clean().unwrap();
     let gone = OpenLog {
         log_start: Offset(9),
-        ..open_log(config(), false, 0)
+        ..open_log(config(), false, 5)
     };
     let mut after = open(Arc::clone(&storage), Path::new(DIR), gone, &|_| {}).unwrap();
     assert_eq!(
@@ -526,6 +529,7 @@ fn a_log_that_ends_before_its_start_starts_over() {
         (Offset(9), Offset(9))
     );
     assert!(after.producers().is_empty());
+    assert!(snapshots(&storage).is_empty());
     assert_eq!(append(&mut after, &batch(0, 1, 1)).first_offset, Offset(9));
 }
 
@@ -540,16 +544,10 @@ fn stray_snapshots_go_and_damaged_ones_are_passed_over() {
         flush(&mut before);
         before.close_clean().unwrap();
     }
-    let snapshots = || -> Vec<String> {
-        names(&storage)
-            .into_iter()
-            .filter(|name| name.ends_with(".snapshot"))
-            .collect()
-    };
-    assert_eq!(snapshots().len(), 4);
+    assert_eq!(snapshots(&storage).len(), 4);
     let after = log(&storage, config());
     assert_eq!(
-        snapshots(),
+        snapshots(&storage),
         [
             "00000000000000000001.snapshot",
             "00000000000000000004.snapshot"
@@ -564,6 +562,22 @@ fn stray_snapshots_go_and_damaged_ones_are_passed_over() {
         .unwrap();
     let mut after = log(&storage, config());
     assert!(append(&mut after, &from_producer(3, 1)).duplicate);
+}
+
+#[test]
+fn stray_snapshots_go_after_a_crash_too() {
+    let storage = memory();
+    let mut before = log(&storage, config());
+    append(&mut before, &from_producer(0, 2));
+    before.roll().unwrap();
+    append(&mut before, &from_producer(2, 1));
+    flush(&mut before);
+    before.close_clean().unwrap();
+    let stray = Path::new(DIR).join("00000000000000000001.snapshot");
+    storage.open(&stray, OpenMode::Create).unwrap();
+    let crashed = open_log(config(), false, 3);
+    open(Arc::clone(&storage), Path::new(DIR), crashed, &|_| {}).unwrap();
+    assert_eq!(snapshots(&storage), ["00000000000000000002.snapshot"]);
 }
 
 #[test]

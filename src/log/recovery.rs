@@ -260,7 +260,7 @@ impl Recovery<'_> {
         let mut end = Offset::ZERO;
         let mut snapshots = Vec::new();
         if let Some(segment) = segments.get(first) {
-            // ProducerSnapshots from here on may be of a log that was cut since.
+            // Snapshots from here on may be of a log that was cut since.
             let from = segment.base_offset();
             found.remove_beyond(from)?;
             let sources = (&found, &**segments, open.log_start);

@@ -2,8 +2,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use super::*;
-use crate::config::ConfigOverrides;
-use crate::config::topic;
+use crate::config::{ConfigOverrides, topic};
 use crate::error::ErrorCode;
 use crate::log::cold::ColdStorage;
 use crate::log::storage::{File, OpenMode, Storage, read_exact_at};

@@ -2,8 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::config::ConfigOverrides;
-use crate::config::{BrokerConfig, topic};
+use crate::config::{BrokerConfig, ConfigOverrides, topic};
 use crate::error::ErrorCode;
 use crate::log::crash::CrashStorage;
 use crate::log::storage::Storage;

@@ -3,35 +3,40 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
-use compat_tests::hostile_frames::{Options, run};
+use anyhow::Result;
+use compat_tests::hostile_frames::{Options, run, show};
 use compat_tests::soak;
 
 const USAGE: &str = "usage: hostile-frames [--frames N] [--seed N] [--round N] [--connections N] [--resident-mb N] [--only N]";
 
-fn options() -> Result<Options> {
+/// And the one frame that is to be seen.
+fn options() -> Result<(Options, Option<u64>)> {
     let mut options = Options {
         seed: rand::random(),
         ..Options::default()
     };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().context(USAGE);
-        match arg.as_str() {
+    let mut only = None;
+    soak::arguments(USAGE, |name, value| {
+        match name {
             "--frames" => options.frames = value()?.parse()?,
             "--seed" => options.seed = value()?.parse()?,
             "--round" => options.round = value()?.parse()?,
             "--connections" => options.connections = value()?.parse()?,
             "--resident-mb" => options.resident_mb = value()?.parse()?,
-            "--only" => options.only = Some(value()?.parse()?),
-            _ => bail!(USAGE),
+            "--only" => only = Some(value()?.parse()?),
+            _ => return Ok(false),
         }
-    }
-    Ok(options)
+        Ok(true)
+    })?;
+    Ok((options, only))
 }
 
 fn main() -> Result<ExitCode> {
-    let options = options()?;
+    let (options, only) = options()?;
+    if let Some(number) = only {
+        println!("{}", show(options.seed, number)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     eprintln!("{options:?}");
     let summary = run(&options)?;
     soak::outcome(&summary, summary.check())

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use compat_tests::kill_loop::{Options, run};
 use compat_tests::soak;
 
@@ -14,10 +14,8 @@ fn options() -> Result<Options> {
         seed: rand::random(),
         ..Options::default()
     };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().context(USAGE);
-        match arg.as_str() {
+    soak::arguments(USAGE, |name, value| {
+        match name {
             "--kills" => options.kills = value()?.parse()?,
             "--seed" => options.seed = value()?.parse()?,
             "--producers" => options.producers = value()?.parse()?,
@@ -26,9 +24,10 @@ fn options() -> Result<Options> {
             "--power-cut" => options.power_cut = Some(value()?),
             "--set" => options.set.push(value()?),
             "--verbose" => options.verbose = true,
-            _ => bail!(USAGE),
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
     Ok(options)
 }
 

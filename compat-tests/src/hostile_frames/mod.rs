@@ -24,7 +24,7 @@ use crate::broker::Broker;
 use crate::wait;
 use mutation::{Spoiled, spoil};
 
-/// An answer that takes longer is not waited for: the request waits for others, or for bytes that do not come.
+/// An answer that has not begun by then is not waited for: the request waits for others, or for bytes that do not come.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// No answer is longer than this.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -39,8 +39,6 @@ pub struct Options {
     pub connections: usize,
     /// What the broker may have of memory at any time.
     pub resident_mb: u64,
-    /// Only this frame, with what becomes of it.
-    pub only: Option<u64>,
 }
 
 impl Default for Options {
@@ -51,7 +49,6 @@ impl Default for Options {
             round: 250_000,
             connections: 8,
             resident_mb: 256,
-            only: None,
         }
     }
 }
@@ -107,6 +104,16 @@ pub fn corpus() -> Result<Vec<Message>> {
         .collect())
 }
 
+/// One frame at a broker of its own: what it is, and what becomes of it.
+pub fn show(seed: u64, number: u64) -> Result<String> {
+    let corpus = corpus()?;
+    let spoiled = spoil(&corpus, seed, number);
+    let broker = Broker::start(&[])?;
+    let outcome = throw(&broker.address, &mut None, &spoiled);
+    let (bytes, of) = (spoiled.bytes(), &corpus[spoiled.of]);
+    Ok(format!("{bytes:?} of {of:?}: {outcome:?}"))
+}
+
 pub fn run(options: &Options) -> Result<Summary> {
     let corpus = corpus()?;
     let began = Instant::now();
@@ -114,18 +121,6 @@ pub fn run(options: &Options) -> Result<Summary> {
         seed: options.seed,
         ..Summary::default()
     };
-    if let Some(number) = options.only {
-        let spoiled = spoil(&corpus, options.seed, number);
-        let broker = Broker::start(&[])?;
-        let mut connection = None;
-        let outcome = throw(&broker.address, &mut connection, &spoiled);
-        println!(
-            "{:?} of {:?}: {outcome:?}",
-            spoiled.bytes(),
-            corpus[spoiled.of]
-        );
-        return Ok(summary);
-    }
     while summary.frames < options.frames && summary.found.is_empty() {
         let frames = summary.frames..(summary.frames + options.round).min(options.frames);
         summary.frames = frames.end;
@@ -304,7 +299,11 @@ fn answer(stream: &mut TcpStream, spoiled: &Spoiled) -> Result<Outcome> {
         spoiled.correlation_id()
     );
     let mut rest = vec![0; length - id.len()];
-    match read(stream, &mut rest)? {
+    // What has begun comes.
+    stream.set_read_timeout(Some(wait::SOON))?;
+    let whole = read(stream, &mut rest)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    match whole {
         None => Ok(Outcome::Answered),
         Some(_) => Err(anyhow!("half an answer")),
     }

@@ -149,9 +149,9 @@ impl Driver {
                 reply: Some(decision.reply),
             }));
         }
-        self.scratch.clear();
-        encode_records(&records, &mut self.scratch);
-        let payload = Bytes::copy_from_slice(&self.scratch);
+        let payload = self
+            .scratch
+            .encoded(|bytes| encode_records(&records, bytes));
         let Ok(zxid) = self.peer.propose(payload) else {
             // The epoch's counters are used up. Whoever asked asks again after the election.
             return Ok(None);
@@ -195,13 +195,29 @@ fn check_removed(voters: &Voters, node: NodeId, directory: Uuid) -> Result<(), A
     }
 }
 
-/// `scratch` is only memory.
-pub(super) fn encode_request(incarnation: Uuid, asked: &Asked, scratch: &mut Vec<u8>) -> Bytes {
-    scratch.clear();
-    scratch.extend_from_slice(incarnation.as_bytes());
-    // A `Vec` takes everything.
-    let _ = minicbor::encode(asked, &mut *scratch);
-    Bytes::copy_from_slice(scratch)
+/// Where things are encoded whose length is not known before: then each gets memory of its own, and no more.
+#[derive(Default)]
+pub(super) struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// What is beyond it goes with the long one that needed it.
+    const KEPT_BYTES: usize = 64 << 10;
+
+    fn encoded(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        encode(&mut self.0);
+        let encoded = Bytes::copy_from_slice(&self.0);
+        self.0.clear();
+        self.0.shrink_to(Self::KEPT_BYTES);
+        encoded
+    }
+}
+
+pub(super) fn encode_request(incarnation: Uuid, asked: &Asked, scratch: &mut Scratch) -> Bytes {
+    scratch.encoded(|bytes| {
+        bytes.extend_from_slice(incarnation.as_bytes());
+        // A `Vec` takes everything.
+        let _ = minicbor::encode(asked, bytes);
+    })
 }
 
 fn decode_request(payload: &[u8]) -> Option<(Uuid, Asked)> {
@@ -217,5 +233,20 @@ fn new_id() -> Uuid {
         if !TopicId(id).to_string().contains('-') {
             return id;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_command_does_not_keep_its_memory() {
+        let mut scratch = Scratch::default();
+        let long = scratch.encoded(|bytes| bytes.resize(8 << 20, 1));
+        assert_eq!(long.len(), 8 << 20);
+        assert!(scratch.0.capacity() <= Scratch::KEPT_BYTES);
+        let short = scratch.encoded(|bytes| bytes.extend(b"short"));
+        assert_eq!(&short[..], b"short");
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::asked::Answered;
-use super::decisions::encode_request;
+use super::decisions::{Scratch, encode_request};
 use super::log_writer::{LogWriter, Written};
 use super::requests::Requests;
 use super::snapshots::Snapshots;
@@ -73,8 +73,7 @@ pub(super) struct Driver {
     /// For whoever watches: now and then, for it is not for free.
     pub(super) status: Arc<ArcSwapOption<Status>>,
     pub(super) status_due: Tick,
-    /// What is encoded gets memory of its own when its length is known.
-    pub(super) scratch: Vec<u8>,
+    pub(super) scratch: Scratch,
     /// By when, whatever is still open.
     pub(super) closing: Option<Tick>,
 }
@@ -272,7 +271,7 @@ impl Driver {
                 self.peer.step(Input::Message { from, message }, now);
                 drop(room);
             }
-            // The network's threads have said so.
+            // The link's own task has said so.
             LinkEvent::Refused { .. } => {}
         }
         Ok(())

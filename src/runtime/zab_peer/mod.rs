@@ -415,7 +415,7 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
             queue.downgrade(),
         ),
         cluster_known: cluster_id.is_some(),
-        scratch: Vec::new(),
+        scratch: Default::default(),
         closing: None,
         options,
     };
@@ -425,18 +425,21 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
     let thread = std::thread::Builder::new()
         .name("zab-peer".into())
         .spawn(move || {
+            if let Err(error) = runtime.block_on(driver.link(events)) {
+                // The directory is free again when this is heard.
+                drop(driver);
+                // Who starts it may be gone, here and below.
+                let _ = told_linked.send(Err(error));
+                return;
+            }
+            let _ = told_linked.send(Ok(()));
             let ended = runtime.block_on(async {
-                let linked = driver.link(events).await;
-                let is_linked = linked.is_ok();
-                // Who starts it may be gone.
-                let _ = told_linked.send(linked);
-                if !is_linked {
-                    return Ok(());
-                }
                 let ended = driver.run(messages, asked).await;
                 driver.unlink().await;
                 ended
             });
+            // A name that is still looked up is not waited for.
+            runtime.shutdown_background();
             let ended = match ended {
                 Ok(()) => State::Closed,
                 Err(error) => {
@@ -450,7 +453,10 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
             let _ = state_sender.send(ended);
         })
         .map_err(ZabPeerError::Thread)?;
-    linked.await.unwrap_or(Ok(()))?;
+    // A thread that has panicked shows as one that has stopped.
+    if let Ok(linked) = linked.await {
+        linked?;
+    }
     Ok(MetadataHandle {
         image,
         queue,
