@@ -14,10 +14,12 @@
 //! Each request and response of each API a broker serves, in each version: every field set, null wherever null may be,
 //! all defaults, and with tagged fields nobody knows; and record batches in each compression.
 
+pub mod broker;
 pub mod cleaner;
 pub mod codec;
 pub mod hand_written;
 pub mod produce;
+pub mod script;
 
 use std::io::Read;
 

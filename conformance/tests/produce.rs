@@ -3,14 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
-use std::sync::Arc;
-
+use conformance::broker::Dohle;
 use conformance::produce::client::{Client, UNANSWERED};
 use conformance::produce::{Answer, Case, golden};
-use dohle::broker;
-use dohle::config::{BrokerConfig, Origin};
 use dohle::error::ErrorCode;
-use dohle::logging::LogLevels;
 use dohle::protocol::compression::Compression;
 use dohle::protocol::record_batch::{BatchHeader, Records, TimestampType, ensure_crc};
 use dohle::types::{LeaderEpoch, TimestampMs};
@@ -111,20 +107,8 @@ fn compare(case: &Case, ours: &Answer, kafkas: &Answer) -> Result<(), String> {
 
 #[test]
 fn produce_requests_are_answered_as_by_kafka() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::default();
-    for (name, value) in [
-        ("log.dirs", dir.path().join("data").to_str().unwrap()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0"),
-        ("http.listen", ""),
-        ("log.durable.acks", "false"),
-    ] {
-        config.set_static(name, value, Origin::CommandLine).unwrap();
-    }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let levels = Arc::new(LogLevels::detached("error").unwrap());
-    let broker = runtime.block_on(broker::start(config, levels)).unwrap();
-    let mut client = Client::connect(&broker.listeners[0].address.to_string()).unwrap();
+    let broker = Dohle::start([]).unwrap();
+    let mut client = Client::connect(&broker.address().unwrap().to_string()).unwrap();
 
     let golden = golden().unwrap();
     assert!(golden.len() > 600);
@@ -135,7 +119,6 @@ fn produce_requests_are_answered_as_by_kafka() {
             wrong.push(format!("{} {:?}: {how}", case.name, case.options));
         }
     }
-    runtime.block_on(broker.stop());
     assert!(
         wrong.is_empty(),
         "{} of {}:\n{}",
