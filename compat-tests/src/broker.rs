@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{binary, paths, wait};
+use crate::{binary, paths, seen, wait};
 
 /// Set by the first failed test: then the directories of the brokers stay.
 pub static FAILED: AtomicBool = AtomicBool::new(false);
@@ -99,6 +99,7 @@ impl Broker {
             // Waiting for more members costs every group scenario seconds and shows nothing.
             "group.initial.rebalance.delay.ms=200".to_owned(),
         ];
+        options.extend(seen::options());
         options.extend(self.http.as_ref().map(|http| format!("http.listen={http}")));
         options
     }
@@ -222,6 +223,8 @@ impl Drop for Broker {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // A test has failed already where its broker has no log.
+        let _ = seen::add(&self.log());
         if !FAILED.load(Ordering::Relaxed) && self.dir.starts_with(paths::work_dir()) {
             let _ = fs::remove_dir_all(&self.dir);
         }

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod prepare;
 pub mod requests;
 pub mod scenarios;
+pub mod seen;
 pub mod soak;
 pub mod switch;
 pub mod tools;

@@ -40,7 +40,11 @@ fn free_port() -> Result<u16, Box<dyn Error>> {
 
 fn java(jars: &Path, class: &str, dir: &Path) -> Command {
     let mut command = Command::new("java");
-    command.arg("-cp").arg(jars.join("*")).args(["-Xmx512m", class]).current_dir(dir);
+    command
+        .arg("-cp")
+        .arg(jars.join("*"))
+        .args(["-Xmx512m", class])
+        .current_dir(dir);
     command
 }
 
@@ -62,7 +66,13 @@ impl Kafka {
         fs::write(dir.path().join("kafka.properties"), properties)?;
         let format_log = File::create(dir.path().join("format.log"))?;
         let formatted = java(jars, "kafka.tools.StorageTool", dir.path())
-            .args(["format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", "kafka.properties"])
+            .args([
+                "format",
+                "-t",
+                "4L6g3nShT-eMCtK--X86sw",
+                "-c",
+                "kafka.properties",
+            ])
             .stdout(format_log.try_clone()?)
             .stderr(format_log)
             .status()?;
@@ -76,7 +86,11 @@ impl Kafka {
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()?;
-        let mut kafka = Kafka { process, address: SocketAddr::from(([127, 0, 0, 1], port)), dir };
+        let mut kafka = Kafka {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            dir,
+        };
         let deadline = Instant::now() + START;
         while TcpStream::connect(kafka.address).is_err() {
             if Instant::now() > deadline || kafka.process.try_wait()?.is_some() {
@@ -111,7 +125,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         paths.push(entry?.path());
     }
     paths.sort();
-    paths.retain(|path| named.is_empty() || path.file_stem().is_some_and(|stem| named.iter().any(|name| stem == name.as_str())));
+    paths.retain(|path| {
+        named.is_empty()
+            || path
+                .file_stem()
+                .is_some_and(|stem| named.iter().any(|name| stem == name.as_str()))
+    });
     let mut failed = 0;
     for path in paths {
         match record(&path, &jars) {

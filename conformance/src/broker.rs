@@ -21,7 +21,9 @@ fn text(error: impl ToString) -> String {
 
 impl Dohle {
     /// Starts it with options beside those that a test needs.
-    pub fn start<'o>(options: impl IntoIterator<Item = (&'o str, &'o str)>) -> Result<Dohle, String> {
+    pub fn start<'o>(
+        options: impl IntoIterator<Item = (&'o str, &'o str)>,
+    ) -> Result<Dohle, String> {
         let dir = tempfile::tempdir().map_err(text)?;
         let data = dir.path().join("data");
         let mut config = BrokerConfig::default();
@@ -32,15 +34,25 @@ impl Dohle {
             ("log.durable.acks", "false"),
         ];
         for (name, value) in own {
-            config.set_static(name, value, Origin::CommandLine).map_err(text)?;
+            config
+                .set_static(name, value, Origin::CommandLine)
+                .map_err(text)?;
         }
         for (name, value) in options {
-            config.set_static(name, value, Origin::CommandLine).map_err(text)?;
+            config
+                .set_static(name, value, Origin::CommandLine)
+                .map_err(text)?;
         }
         let runtime = Runtime::new().map_err(text)?;
         let levels = Arc::new(LogLevels::detached("error").map_err(text)?);
-        let broker = runtime.block_on(broker::start(config, levels)).map_err(text)?;
-        Ok(Dohle { runtime, broker: Some(broker), _dir: dir })
+        let broker = runtime
+            .block_on(broker::start(config, levels))
+            .map_err(text)?;
+        Ok(Dohle {
+            runtime,
+            broker: Some(broker),
+            _dir: dir,
+        })
     }
 
     pub fn address(&self) -> Option<SocketAddr> {

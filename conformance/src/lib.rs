@@ -18,6 +18,7 @@ pub mod broker;
 pub mod cleaner;
 pub mod codec;
 pub mod hand_written;
+pub mod matrix;
 pub mod produce;
 pub mod script;
 

@@ -5,23 +5,11 @@
 
 use conformance::broker::Dohle;
 use conformance::produce::client::{Client, UNANSWERED};
-use conformance::produce::{Answer, Case, golden};
+use conformance::produce::{Answer, Case, STRICTER, golden};
 use dohle::error::ErrorCode;
 use dohle::protocol::compression::Compression;
 use dohle::protocol::record_batch::{BatchHeader, Records, TimestampType, ensure_crc};
 use dohle::types::{LeaderEpoch, TimestampMs};
-
-/// What dohle refuses as an invalid record and Kafka does not: by the beginning of the name, and why.
-const STRICTER: &[(&str, &str)] = &[
-    ("null-records", "Kafka fails and never answers"),
-    ("deltas-", "records that are not numbered one after another"),
-    ("payload-flipped-at-47-snappy", "the same"),
-    ("payload-flipped-at-35-zstd", "the same"),
-    ("size-0-", "a record that does not fill its size"),
-    ("size-1-", "the same"),
-    ("size-one-", "the same"),
-    ("size-beyond-", "the same"),
-];
 
 fn is_stricter(case: &Case, kafka: &Answer) -> bool {
     // What is made anew is numbered by the broker, and what is not compressed is held to its sizes by Kafka, too.

@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::RequestContext;
+use super::describe_quorum::LISTENER;
 use crate::controller::command::ApiError;
 use crate::error::ErrorCode;
 use crate::protocol::messages::{AddRaftVoterRequest, AddRaftVoterResponse};
@@ -36,12 +38,10 @@ async fn add(ctx: &RequestContext, request: AddRaftVoterRequest) -> Result<(), A
         return Err(ErrorCode::ClusterAuthorizationFailed.into());
     }
     check_cluster(ctx, request.cluster_id.as_deref())?;
-    if request.voter_directory_id.is_nil() {
-        let why = "Add voter request didn't include a valid voter";
-        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
-    }
-    let Some(listener) = request.listeners.first() else {
-        let why = "Add voter request didn't include an endpoint of the voter";
+    check_voter("Add", request.voter_id, request.voter_directory_id)?;
+    let mut listeners = request.listeners.iter();
+    let Some(listener) = listeners.find(|listener| listener.name.as_str() == LISTENER) else {
+        let why = format!("Add voter request didn't include an endpoint of the listener {LISTENER}");
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));
     };
     let voter = AddVoter {
@@ -57,10 +57,24 @@ async fn add(ctx: &RequestContext, request: AddRaftVoterRequest) -> Result<(), A
 pub(super) fn check_cluster(ctx: &RequestContext, given: Option<&str>) -> Result<(), ApiError> {
     match given {
         Some(given) if given != ctx.node.metadata().cluster_id() => {
-            Err(ErrorCode::InconsistentClusterId.into())
+            let ours = ctx.node.metadata();
+            let why = format!(
+                "The given id \"{given}\" doesn't match the cluster id \"{}\"",
+                ours.cluster_id()
+            );
+            Err(ApiError::new(ErrorCode::InconsistentClusterId, why))
         }
         _ => Ok(()),
     }
+}
+
+/// A voter has an id and a disk.
+pub(super) fn check_voter(what: &str, id: i32, directory: Uuid) -> Result<(), ApiError> {
+    if id < 0 || directory.is_nil() {
+        let why = format!("{what} voter request didn't include a valid voter");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    }
+    Ok(())
 }
 
 /// For at most the time that the client gave.

@@ -20,10 +20,18 @@ pub(super) async fn handle(
     ctx: RequestContext,
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
-    if ctx.version >= 3
-        && !(is_software_name(&request.client_software_name)
-            && is_software_name(&request.client_software_version))
-    {
+    if ctx.version >= 3 {
+        let (name, version) = (
+            request.client_software_name.as_str(),
+            request.client_software_version.as_str(),
+        );
+        if !is_software_name(name) || !is_software_name(version) {
+            return refuse(ErrorCode::InvalidRequest);
+        }
+        tracing::debug!(client = %ctx.client, name, version, "the client's software");
+    }
+    // Whom the client means to reach is said in full or not at all.
+    if request.cluster_id.is_some() != (request.node_id != -1) {
         return refuse(ErrorCode::InvalidRequest);
     }
     let image = ctx.node.metadata();
@@ -39,18 +47,14 @@ pub(super) async fn handle(
         api_keys: APIS.iter().map(advertised).collect(),
         supported_features: crate::controller::features::supported()
             .into_iter()
+            // Old clients cannot read a lowest level of 0.
+            .filter(|feature| ctx.version >= 4 || feature.min > 0)
             .map(|feature| SupportedFeatureKey {
                 name: StrBytes::from_string(feature.name),
-                // Old clients cannot read a lowest level of 0.
-                min_version: if ctx.version < 4 {
-                    feature.min.max(1)
-                } else {
-                    feature.min
-                },
+                min_version: feature.min,
                 max_version: feature.max,
                 ..Default::default()
             })
-            .filter(|feature| feature.min_version <= feature.max_version)
             .collect(),
         finalized_features_epoch: i64::try_from(image.applied().0).unwrap_or(i64::MAX),
         finalized_features: image

@@ -1,6 +1,6 @@
 //! What a request knows: the node it came to, and who sent it.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::runtime::Node;
@@ -15,7 +15,7 @@ pub struct RequestContext {
     pub correlation_id: i32,
     /// A copy: it may outlive the frame.
     pub client_id: Option<Arc<str>>,
-    pub client_host: IpAddr,
+    pub client: SocketAddr,
     pub principal: Principal,
     /// The name of the listener it came by: replies point to what is reachable there.
     pub listener: Arc<str>,

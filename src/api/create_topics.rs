@@ -13,6 +13,7 @@ use kafka_protocol::messages::create_topics_response::{
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::describe_quorum::METADATA_TOPIC;
 use super::RequestContext;
 use super::submit::{message, submit, unexpected};
 use crate::config::{BrokerConfig, ConfigOverrides, describe};
@@ -24,9 +25,6 @@ use crate::error::ErrorCode;
 use crate::security::authorizer::CLUSTER;
 use crate::security::{Operation, ResourceType};
 use crate::types::NodeId;
-
-/// KRaft's own topic: its name stays forbidden, so that nothing takes it for one.
-const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 pub(super) async fn handle(
     ctx: RequestContext,
@@ -84,10 +82,10 @@ fn refusal(
             "Duplicate topic name.",
         ));
     }
-    if name == CLUSTER_METADATA {
+    if name == METADATA_TOPIC {
         return Some(ApiError::new(
             ErrorCode::InvalidRequest,
-            format!("Creation of internal topic {CLUSTER_METADATA} is prohibited."),
+            format!("Creation of internal topic {METADATA_TOPIC} is prohibited."),
         ));
     }
     if may_create_all || ctx.authorize(Operation::Create, ResourceType::Topic, name) {
@@ -178,7 +176,9 @@ fn configs(config: &BrokerConfig, topic: &RequestedTopic) -> Vec<CreatableTopicC
     entries
         .into_iter()
         .map(|entry| {
-            let value = entry.value.filter(|_| !entry.is_sensitive);
+            // As it was sent; what it is read as is for DescribeConfigs.
+            let sent = overrides.get(&entry.name).map(ToString::to_string);
+            let value = sent.or(entry.value).filter(|_| !entry.is_sensitive);
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_string(entry.name.to_string()))
                 .with_value(value.map(StrBytes::from_string))

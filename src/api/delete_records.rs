@@ -61,9 +61,6 @@ fn may_delete(ctx: &RequestContext, topic: &str) -> Result<(), ErrorCode> {
     if ctx.node.metadata().topic(topic).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    if is_internal(topic) {
-        return Err(ErrorCode::InvalidTopicException);
-    }
     Ok(())
 }
 
@@ -74,6 +71,9 @@ fn delete(
     before: i64,
 ) -> Result<Offset, ErrorCode> {
     let partition = ctx.node.partition_by_name(topic, partition)?;
+    if is_internal(topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     // Compacted only: nothing may be cut off, or the latest value of a key would be.
     if !partition.config().cleanup_policy.delete {
         return Err(ErrorCode::PolicyViolation);

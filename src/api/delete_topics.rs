@@ -153,6 +153,7 @@ fn judge(
         *ids.entry(id).or_default() += 1;
     }
     let mut answered = BTreeSet::new();
+    let mut refused = BTreeSet::new();
     let mut verdicts = Vec::new();
     for named in asked {
         let is_duplicate = counts.get(&named).is_some_and(|count| *count > 1);
@@ -168,6 +169,12 @@ fn judge(
             Named::Name(name) => judge_name(image, name, &ids, &allows),
             Named::Id(id) => judge_id(image, id, &ids, &allows),
         });
+        // A topic that is asked for in two ways is refused once.
+        let last = verdicts.last().filter(|last| last.outcome.is_err());
+        let id = last.map_or(TopicId::ZERO, |last| last.id);
+        if ids.get(&id).is_some_and(|count| *count > 1) && !refused.insert(id) {
+            verdicts.pop();
+        }
     }
     verdicts
 }
@@ -358,7 +365,6 @@ mod tests {
             [
                 "a deleted".to_owned(),
                 "b deleted".to_owned(),
-                format!("c {twice}"),
                 format!("c {twice}"),
                 "none UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition."
                     .to_owned(),

@@ -89,15 +89,12 @@ pub(super) async fn handle(
 /// `None`: everything.
 fn asked(request: &DescribeLogDirsRequest) -> Option<BTreeMap<String, BTreeSet<i32>>> {
     let topics = request.topics.as_ref()?;
-    Some(
-        topics
-            .iter()
-            .map(|topic| {
-                let partitions = topic.partitions.iter().copied().collect();
-                (topic.topic.to_string(), partitions)
-            })
-            .collect(),
-    )
+    let mut asked: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+    for topic in topics {
+        let partitions = asked.entry(topic.topic.to_string()).or_default();
+        partitions.extend(&topic.partitions);
+    }
+    Some(asked)
 }
 
 fn describe(

@@ -9,6 +9,7 @@ use kafka_protocol::messages::describe_quorum_response::{
 };
 use kafka_protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::RequestContext;
 use crate::error::ErrorCode;
@@ -17,7 +18,8 @@ use crate::security::authorizer::CLUSTER;
 use crate::security::{Operation, ResourceType};
 use crate::types::{TimestampMs, Zxid};
 
-const METADATA_TOPIC: &str = "__cluster_metadata";
+/// KRaft's own topic: its name stays forbidden, so that nothing takes it for one.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// Under which the tools look for a voter's address.
 pub(super) const LISTENER: &str = "CONTROLLER";
 
@@ -30,14 +32,37 @@ pub(super) async fn handle(
             .with_error_code(ErrorCode::ClusterAuthorizationFailed.code());
     }
     if !asks_for_metadata(&request) {
-        return unknown(&request);
+        return in_version(ctx.version, unknown(&request));
     }
-    match ctx.node.describe_quorum().await {
+    let response = match ctx.node.describe_quorum().await {
         Ok(quorum) => describe(&quorum, ctx.node.now()),
         Err(error) => DescribeQuorumResponse::default()
             .with_error_code(error.error.code())
             .with_error_message(super::submit::message(error)),
+    };
+    in_version(ctx.version, response)
+}
+
+/// Without what the version cannot say.
+fn in_version(version: i16, mut response: DescribeQuorumResponse) -> DescribeQuorumResponse {
+    if version >= 2 {
+        return response;
     }
+    response.error_message = None;
+    response.nodes.clear();
+    let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in partitions {
+        partition.error_message = None;
+        let replicas = partition.current_voters.iter_mut().chain(&mut partition.observers);
+        for replica in replicas {
+            replica.replica_directory_id = Uuid::nil();
+            if version == 0 {
+                replica.last_fetch_timestamp = -1;
+                replica.last_caught_up_timestamp = -1;
+            }
+        }
+    }
+    response
 }
 
 /// And for nothing else.
@@ -58,6 +83,9 @@ fn unknown(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
             PartitionData::default()
                 .with_partition_index(partition.partition_index)
                 .with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+                .with_error_message(Some(StrBytes::from_static_str(
+                    "This server does not host this topic-partition.",
+                )))
         });
         TopicData::default()
             .with_topic_name(topic.topic_name.clone())

@@ -26,9 +26,9 @@ use crate::replication::fetch_session::{
     SessionRequest,
 };
 use crate::runtime::fetch::{FetchParams, FetchResult, FetchTarget, fetch};
-use crate::runtime::partition::Isolation;
+use crate::runtime::partition::{Isolation, Partition};
 use crate::security::{Operation, ResourceType};
-use crate::types::{NodeId, PartitionId, TopicId};
+use crate::types::{LeaderEpoch, NodeId, PartitionId, TopicId};
 
 const NAME: &str = "Fetch";
 const READ_COMMITTED: i8 = 1;
@@ -54,7 +54,8 @@ pub(super) async fn handle(
     body: Bytes,
 ) -> Result<Option<Response>, RequestError> {
     let request = FetchRequest::parse(body, ctx.version)?;
-    let from_follower = request.replica_id.0 >= 0;
+    let request_replica = request.replica_id;
+    let from_follower = request_replica.0 >= 0;
     let params = params(&ctx, &request);
     let begun = ctx
         .node
@@ -76,7 +77,8 @@ pub(super) async fn handle(
     let targets: Vec<FetchTarget> = wanted
         .into_iter()
         .map(|(key, request)| FetchTarget {
-            partition: locate(&ctx, &key),
+            partition: locate(&ctx, &key)
+                .and_then(|found| follower_of(&ctx, found, request_replica, &request)),
             key,
             request,
         })
@@ -113,6 +115,11 @@ fn topic_key(ctx: &RequestContext, name: &str, id: TopicId) -> FetchTopic {
     }
 }
 
+/// Any epoch below 0 is none, as in Kafka.
+fn known(epoch: LeaderEpoch) -> LeaderEpoch {
+    epoch.max(LeaderEpoch::UNKNOWN)
+}
+
 fn session_request(ctx: &RequestContext, request: &FetchRequest) -> SessionRequest {
     let mut partitions = Vec::new();
     for topic in &request.topics {
@@ -121,8 +128,8 @@ fn session_request(ctx: &RequestContext, request: &FetchRequest) -> SessionReque
             let asked = FetchPartition {
                 fetch_offset: partition.fetch_offset,
                 max_bytes: partition.max_bytes,
-                current_leader_epoch: partition.current_leader_epoch,
-                last_fetched_epoch: partition.last_fetched_epoch,
+                current_leader_epoch: known(partition.current_leader_epoch),
+                last_fetched_epoch: known(partition.last_fetched_epoch),
                 log_start_offset: partition.log_start_offset,
             };
             partitions.push(((key.clone(), partition.index.0), asked));
@@ -149,7 +156,7 @@ fn session_request(ctx: &RequestContext, request: &FetchRequest) -> SessionReque
 fn locate(
     ctx: &RequestContext,
     key: &FetchKey,
-) -> Result<Arc<crate::runtime::partition::Partition>, ErrorCode> {
+) -> Result<Arc<Partition>, ErrorCode> {
     let (topic, index) = key;
     let index = PartitionId(*index);
     match topic {
@@ -167,6 +174,25 @@ fn locate(
             Ok(partition)
         }
     }
+}
+
+/// Who says that it is a replica is one of the partition's, and not this one. That its epoch is another one is said first,
+/// by the partition.
+fn follower_of(
+    ctx: &RequestContext,
+    partition: Arc<Partition>,
+    replica: NodeId,
+    asked: &FetchPartition,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let image = ctx.node.metadata();
+    let state = image.partition(&partition.topic, partition.index);
+    let epoch = asked.current_leader_epoch;
+    let may = replica.0 < 0
+        || state.is_some_and(|state| {
+            let other_epoch = epoch != LeaderEpoch::UNKNOWN && epoch != state.leader_epoch;
+            other_epoch || (replica != ctx.node.id && state.replicas.contains(&replica))
+        });
+    if may { Ok(partition) } else { Err(ErrorCode::NotLeaderOrFollower) }
 }
 
 /// A session on its way through one fetch: however that ends, the cache gets it back.
@@ -211,7 +237,7 @@ impl<'a> InSession<'a> {
                 Session::Continue(session) => session.tell(&target.key, state),
             };
             if told {
-                self.tell_leader(&mut response.node_endpoints, target, partition)
+                self.tell_leader(&mut response.node_endpoints, target, partition, kind)
                     .add_to(&mut response.topics, &target.key.0);
             }
         }
@@ -233,6 +259,7 @@ impl<'a> InSession<'a> {
         endpoints: &mut Vec<NodeEndpoint>,
         target: &FetchTarget,
         mut partition: FetchPartitionResponse<FileRange>,
+        kind: SessionKind,
     ) -> FetchPartitionResponse<FileRange> {
         let misdirected = matches!(
             partition.error,
@@ -245,7 +272,8 @@ impl<'a> InSession<'a> {
             };
             if let Some((leader, endpoint)) = self.ctx.current_leader(name, id, partition.index) {
                 partition.current_leader = Some(leader);
-                if endpoints.iter().all(|known| known.node_id != endpoint.node_id) {
+                // A follower knows where its leader is.
+                if !kind.from_follower && endpoints.iter().all(|known| known.node_id != endpoint.node_id) {
                     endpoints.push(endpoint);
                 }
             }
@@ -289,7 +317,14 @@ fn partition_response(
     let index = PartitionId(target.key.1);
     let outcome = match result {
         Ok(outcome) => outcome,
-        Err(code) => return FetchPartitionResponse::failed(index, code),
+        Err(code) => {
+            let mut failed = FetchPartitionResponse::failed(index, code);
+            if target.partition.is_ok() {
+                // The partition refused, or went while the fetch waited.
+                failed.aborted_transactions = None;
+            }
+            return failed;
+        }
     };
     FetchPartitionResponse {
         index,

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinator
 use super::RequestContext;
 use super::group_text::wire;
 use super::partition_view::leader;
-use crate::controller::command::{Command, CreateTopics};
+use crate::controller::command::{ApiError, Command, CreateTopics};
 use crate::controller::topics::CONSUMER_OFFSETS;
 use crate::error::ErrorCode;
 use crate::runtime::group_coordinator::offsets_topic;
@@ -49,23 +49,29 @@ pub(super) async fn handle(
     answer_one(found, ctx.version)
 }
 
-async fn find(ctx: &RequestContext, key_type: i8, key: &str) -> Result<Found, ErrorCode> {
+async fn find(ctx: &RequestContext, key_type: i8, key: &str) -> Result<Found, ApiError> {
     match key_type {
         GROUP if !ctx.authorize(Operation::Describe, ResourceType::Group, key) => {
-            Err(ErrorCode::GroupAuthorizationFailed)
+            Err(ErrorCode::GroupAuthorizationFailed.into())
         }
         TRANSACTION if !ctx.authorize(Operation::Describe, ResourceType::TransactionalId, key) => {
-            Err(ErrorCode::TransactionalIdAuthorizationFailed)
+            Err(ErrorCode::TransactionalIdAuthorizationFailed.into())
         }
         GROUP => {
             if ctx.node.metadata().topic(CONSUMER_OFFSETS).is_none() {
                 create_offsets_topic(ctx).await?;
             }
-            find_group(ctx, key)
+            Ok(find_group(ctx, key)?)
         }
-        TRANSACTION | SHARE => Err(ErrorCode::InvalidRequest),
-        _ => Err(ErrorCode::InvalidRequest),
+        TRANSACTION => Err(absent("of transactions yet")),
+        SHARE => Err(absent("of share groups yet")),
+        _ => Err(absent(&format!("of kind {key_type}"))),
     }
+}
+
+fn absent(which: &str) -> ApiError {
+    let why = format!("There are no coordinators {which}.");
+    ApiError::new(ErrorCode::InvalidRequest, why)
 }
 
 fn find_group(ctx: &RequestContext, group: &str) -> Result<Found, ErrorCode> {
@@ -107,7 +113,7 @@ async fn create_offsets_topic(ctx: &RequestContext) -> Result<(), ErrorCode> {
     }
 }
 
-fn answer_key(key: &str, found: Result<Found, ErrorCode>) -> Coordinator {
+fn answer_key(key: &str, found: Result<Found, ApiError>) -> Coordinator {
     let coordinator = Coordinator::default().with_key(wire(key));
     match found {
         Ok(found) => coordinator
@@ -117,30 +123,31 @@ fn answer_key(key: &str, found: Result<Found, ErrorCode>) -> Coordinator {
         Err(error) => coordinator
             .with_node_id(BrokerId(-1))
             .with_port(-1)
-            .with_error_code(error.code()),
+            .with_error_code(error.error.code())
+            .with_error_message(error.message.as_deref().map(wire)),
     }
 }
 
-fn answer_one(found: Result<Found, ErrorCode>, version: i16) -> FindCoordinatorResponse {
-    let (response, error) = match found {
+fn answer_one(found: Result<Found, ApiError>, version: i16) -> FindCoordinatorResponse {
+    let (response, message) = match found {
         Ok(found) => (
             FindCoordinatorResponse::default()
                 .with_node_id(BrokerId(found.node_id))
                 .with_host(wire(&found.host))
                 .with_port(found.port),
-            ErrorCode::None,
+            ErrorCode::None.name().to_owned(),
         ),
         Err(error) => (
             FindCoordinatorResponse::default()
                 .with_node_id(BrokerId(-1))
                 .with_port(-1)
-                .with_error_code(error.code()),
-            error,
+                .with_error_code(error.error.code()),
+            error.message.unwrap_or_else(|| error.error.name().to_owned()),
         ),
     };
     match version {
         0 => response,
-        _ => response.with_error_message(Some(wire(error.name()))),
+        _ => response.with_error_message(Some(wire(&message))),
     }
 }
 
@@ -159,7 +166,7 @@ mod tests {
             port: 9092,
         };
         for version in 0..=6 {
-            for answer in [Ok(found.clone()), Err(ErrorCode::CoordinatorNotAvailable)] {
+            for answer in [Ok(found.clone()), Err(ErrorCode::CoordinatorNotAvailable.into())] {
                 let response = match version {
                     ..=3 => answer_one(answer, version),
                     _ => FindCoordinatorResponse::default()

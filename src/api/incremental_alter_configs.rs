@@ -19,6 +19,7 @@ use crate::controller::command::{
     AlterConfigOp, AlterResourceConfigs, ApiError, Command, IncrementalAlterConfigs, OpType, Reply,
 };
 use crate::controller::configs;
+use crate::controller::ConfigSchema;
 use crate::controller::delta::ConfigResource;
 use crate::controller::records::ConfigResourceType;
 use crate::controller::schema::OptionsTables;
@@ -80,6 +81,7 @@ fn prepare(
         }
         ConfigResourceType::Broker => {
             let image = ctx.node.metadata();
+            check_lists(&ops)?;
             let before = image.configs(kind, name);
             let after = configs::after(before, kind, &ops, &OptionsTables)?;
             check_broker(ctx.node.id, &ctx.node.config(), name, &after)?;
@@ -90,6 +92,23 @@ fn prepare(
         resource: ConfigResource::new(kind, name),
         ops,
     }))
+}
+
+/// Only a list can be added to.
+fn check_lists(ops: &[AlterConfigOp]) -> Result<(), ApiError> {
+    let adds = |op: &&AlterConfigOp| matches!(op.op, OpType::Append | OpType::Subtract);
+    let is_list = |name: &str| OptionsTables.is_list(ConfigResourceType::Broker, name);
+    match ops.iter().filter(adds).find(|op| !is_list(&op.name)) {
+        None => Ok(()),
+        Some(op) => {
+            let what = op.op.name().to_lowercase();
+            let why = format!(
+                "Config value {what} is not allowed for config key: {}",
+                op.name
+            );
+            Err(ApiError::new(ErrorCode::InvalidConfig, why))
+        }
+    }
 }
 
 fn ops(

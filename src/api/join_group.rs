@@ -21,7 +21,7 @@ use crate::security::Operation;
 pub(super) async fn handle(ctx: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
     let join = JoinGroup {
         client_id: ctx.client_id().into(),
-        client_host: client_host(ctx.client_host),
+        client_host: client_host(ctx.client.ip()),
         fresh_id: Uuid::new_v4(),
         ..translate(&request, ctx.version)
     };

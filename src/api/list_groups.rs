@@ -14,7 +14,8 @@ use crate::security::{Operation, ResourceType};
 
 pub(super) async fn handle(ctx: RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
     let filter = ListGroups {
-        states: request.states_filter.iter().map(shared).collect(),
+        // As Kafka: of states the blanks around do not count.
+        states: request.states_filter.iter().map(|state| state.trim().into()).collect(),
         types: request.types_filter.iter().map(shared).collect(),
     };
     let groups = match ctx.node.groups.list(filter).await {

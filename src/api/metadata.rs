@@ -13,6 +13,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::describe_quorum::METADATA_TOPIC;
 use super::RequestContext;
 use super::partition_view::{broker_ids, is_reachable, leader, offline_replicas};
 use crate::controller::command::{Command, CreatableTopic, CreateTopics, Reply};
@@ -74,7 +75,8 @@ pub(super) async fn handle(ctx: RequestContext, request: MetadataRequest) -> Met
     }
     if request.include_topic_authorized_operations {
         for topic in &mut topics {
-            if let Some(name) = topic.name.as_ref().filter(|_| topic.error_code == 0) {
+            let told = topic.error_code != ErrorCode::TopicAuthorizationFailed.code();
+            if let Some(name) = topic.name.as_ref().filter(|_| told) {
                 topic.topic_authorized_operations =
                     ctx.authorized_operations(ResourceType::Topic, name);
             }
@@ -124,6 +126,9 @@ fn wanted(ctx: &RequestContext, request: &MetadataRequest) -> Result<Wanted, Err
 /// The whole request is wrong: each of its topics is told so.
 fn refuse(ctx: &RequestContext, request: &MetadataRequest, code: ErrorCode) -> MetadataResponse {
     let mut response = with_brokers(ctx);
+    if ctx.version >= 13 {
+        response.error_code = code.code();
+    }
     response.topics = request
         .topics
         .iter()
@@ -175,7 +180,7 @@ async fn create_missing(
     let image = ctx.node.metadata();
     let mut missing = Vec::new();
     for name in names.iter().filter(|name| image.topic(name).is_none()) {
-        if validate_name(name).is_err() {
+        if validate_name(name).is_err() || name == METADATA_TOPIC {
             continue;
         }
         if !ctx.authorize(Operation::Describe, ResourceType::Topic, name) {

@@ -23,7 +23,7 @@ use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopic,
     ProduceTopicResponse, RecordError, KEY,
 };
-use crate::protocol::record_batch::{BatchError, is_transactional, next_batch, single_batch};
+use crate::protocol::record_batch::{BatchError, BatchHeader, is_transactional, next_batch, single_batch};
 use crate::runtime::partition::{CommitOutcome, Partition, ProduceError};
 use crate::security::{Operation, ResourceType};
 use crate::types::{Offset, TimestampMs};
@@ -87,7 +87,7 @@ fn append_all(
     waiting: &mut Vec<Waiting>,
 ) -> ProduceResponse {
     let refusal = refuse_whole(ctx, &request);
-    let wait = request.acks == ACKS_ALL;
+    let acks = request.acks;
     let now = ctx.node.now();
     let topics = request
         .topics
@@ -106,7 +106,7 @@ fn append_all(
                 .map(|(partition, produced)| {
                     let index = produced.index;
                     let appended = match &name {
-                        Ok(name) => append(ctx, name, produced, wait, now),
+                        Ok(name) => append(ctx, name, produced, acks, now),
                         Err(code) => Err(ProducePartitionResponse {
                             error_message: message.clone().map(StrBytes::from_string),
                             ..ProducePartitionResponse::failed(index, *code)
@@ -180,9 +180,6 @@ fn refuse_whole(ctx: &RequestContext, request: &ProduceRequest) -> Option<Refusa
             }
         }
     }
-    if !matches!(request.acks, -1..=1) {
-        return Some(ErrorCode::InvalidRequiredAcks.into());
-    }
     // The codec is asked for where zstd may not be used.
     let unknown = |records| {
         let found = single_batch(records, ctx.version);
@@ -224,23 +221,26 @@ fn append(
     ctx: &RequestContext,
     topic: &str,
     produced: ProducePartition,
-    wait: bool,
+    acks: i16,
     now: TimestampMs,
 ) -> Result<AppendedPartition, ProducePartitionResponse> {
     let index = produced.index;
     let failed = |code| ProducePartitionResponse::failed(index, code);
     let partition = ctx.node.partition_by_name(topic, index).map_err(failed)?;
+    if !matches!(acks, -1..=1) {
+        return Err(failed(ErrorCode::InvalidRequiredAcks));
+    }
     let records = produced.records.unwrap_or_default();
     single_batch(&records, ctx.version).map_err(|error| failed(error.code()))?;
     if crate::controller::topics::is_internal(topic) {
         // Only coordinators write there.
         return Err(failed(ErrorCode::InvalidTopicException));
     }
-    if is_transactional(&records) {
+    if is_transactional(&records) && has_producer_id(&records) {
         // KIP-890: a batch may begin a transaction where its coordinator says so. None knows of one here.
         return Err(failed(ErrorCode::InvalidProducerIdMapping));
     }
-    match partition.append(&records, AppendOrigin::Client, wait, now) {
+    match partition.append(&records, AppendOrigin::Client, acks == ACKS_ALL, now) {
         Ok(appended) => Ok((
             ProducePartitionResponse {
                 base_offset: appended.info.first_offset,
@@ -255,6 +255,10 @@ fn append(
             Err(refused(index, &partition, &error))
         }
     }
+}
+
+fn has_producer_id(batch: &[u8]) -> bool {
+    BatchHeader::parse(batch).is_ok_and(|header| header.has_producer_id())
 }
 
 fn refused(

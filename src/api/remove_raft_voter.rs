@@ -5,7 +5,7 @@ use kafka_protocol::messages::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::RequestContext;
-use super::add_raft_voter::{check_cluster, within};
+use super::add_raft_voter::{check_cluster, check_voter, within};
 use crate::controller::command::ApiError;
 use crate::error::ErrorCode;
 use crate::runtime::zab_peer::RemoveVoter;
@@ -33,6 +33,7 @@ async fn remove(ctx: &RequestContext, request: RemoveRaftVoterRequest) -> Result
         return Err(ErrorCode::ClusterAuthorizationFailed.into());
     }
     check_cluster(ctx, request.cluster_id.as_deref())?;
+    check_voter("Remove", request.voter_id, request.voter_directory_id)?;
     let voter = RemoveVoter {
         node: NodeId(request.voter_id),
         directory: request.voter_directory_id,

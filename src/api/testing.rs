@@ -1,6 +1,6 @@
 //! A whole node in memory, for the tests of API files.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ pub(super) fn context(node: &Arc<Node>, version: i16) -> RequestContext {
         version,
         correlation_id: 1,
         client_id: None,
-        client_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: (Ipv4Addr::LOCALHOST, 50_000).into(),
         principal: Principal::anonymous(),
         listener: LISTENER.into(),
     }

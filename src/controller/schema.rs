@@ -30,10 +30,6 @@ impl ConfigSchema for OptionsTables {
     }
 
     fn is_list(&self, kind: ConfigResourceType, key: &str) -> bool {
-        if kind == ConfigResourceType::ClientMetrics {
-            let mut configs = client_metrics::CONFIGS.iter();
-            return configs.any(|(name, _, is_list, _)| *name == key && *is_list);
-        }
         spec(kind, key).is_some_and(|spec| spec.config_type == config::ConfigType::List)
     }
 
@@ -79,7 +75,8 @@ mod tests {
         assert_eq!(told(Broker, "anything", "5"), "ok");
 
         let is_list = |kind, key| OptionsTables.is_list(kind, key);
-        assert!(is_list(Topic, "cleanup.policy") && is_list(ClientMetrics, "match"));
+        // Kafka's controller knows nothing of the latter's types.
+        assert!(is_list(Topic, "cleanup.policy") && !is_list(ClientMetrics, "match"));
         assert!(is_list(Broker, "log.cleanup.policy") && !is_list(Topic, "retention.ms"));
         let default = OptionsTables.default_value(Topic, "cleanup.policy");
         assert_eq!(default.as_deref(), Some("delete"));

@@ -289,10 +289,7 @@ impl GroupCoordinatorShard {
 
     fn list(&self, request: &ListGroups) -> Vec<ListedGroup> {
         let asked = |filter: &[Arc<str>], name: &str| {
-            filter.is_empty()
-                || filter
-                    .iter()
-                    .any(|one| one.trim().eq_ignore_ascii_case(name))
+            filter.is_empty() || filter.iter().any(|one| one.eq_ignore_ascii_case(name))
         };
         self.groups
             .values()

@@ -26,7 +26,7 @@ pub struct AppendInfo {
     pub first_offset: Offset,
     pub last_offset: Offset,
     pub max_timestamp: TimestampMs,
-    /// With `message.timestamp.type=LogAppendTime`.
+    /// With `message.timestamp.type=LogAppendTime`, and of a duplicate.
     pub log_append_time: Option<TimestampMs>,
     pub log_start_offset: Offset,
     pub records: usize,

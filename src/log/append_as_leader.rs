@@ -33,7 +33,8 @@ impl PartitionLog {
                 first_offset: known.first_offset(),
                 last_offset: known.last_offset,
                 max_timestamp: known.timestamp,
-                log_append_time: batch.log_append_time.map(|_| known.timestamp),
+                // As Kafka, whichever time it is.
+                log_append_time: Some(known.timestamp),
                 log_start_offset: self.log_start,
                 records: 0,
                 bytes: 0,

@@ -59,7 +59,7 @@ impl LeaderEpochCache {
         wanted: LeaderEpoch,
         log_end: Offset,
     ) -> Option<(LeaderEpoch, Offset)> {
-        if wanted.0 < 0 || self.latest()? < wanted {
+        if wanted == LeaderEpoch::UNKNOWN || self.latest()? < wanted {
             return None;
         }
         let after = self.entries.partition_point(|(epoch, _)| *epoch <= wanted);

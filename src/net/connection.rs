@@ -245,7 +245,7 @@ impl Connection {
             version: header.api_version,
             correlation_id: header.correlation_id,
             client_id: self.last_client_id.clone(),
-            client_host: self.transport.peer.ip(),
+            client: self.transport.peer,
             principal: self.principal.clone(),
             listener: Arc::clone(&self.listener),
         }

@@ -106,8 +106,12 @@ fn client_id(frame: &mut Bytes) -> Result<Option<StrBytes>, &'static str> {
     if length > frame.len() {
         return Err("the client id is longer than the request");
     }
-    let text = StrBytes::from_utf8(frame.split_to(length));
-    text.map(Some).map_err(|_| "the client id is not UTF-8")
+    let bytes = frame.split_to(length);
+    // As Kafka: it is only a name to tell clients by.
+    let lossy = |bytes: &Bytes| StrBytes::from_string(String::from_utf8_lossy(bytes).into_owned());
+    Ok(Some(
+        StrBytes::from_utf8(bytes.clone()).unwrap_or_else(|_| lossy(&bytes)),
+    ))
 }
 
 /// How long the header's tagged fields are. None is known, so each is skipped.
@@ -185,7 +189,6 @@ mod tests {
                 frame(3, 8, b"\x7f\xffa"),
                 "the client id is longer than the request",
             ),
-            (frame(3, 8, b"\0\x02\xff\xfe"), "the client id is not UTF-8"),
             (frame(3, 9, b"\0\0"), "a tagged field ends early"),
             (
                 frame(3, 9, b"\0\0\x01\x00\x05xx"),
@@ -200,6 +203,12 @@ mod tests {
             let error = RequestHeader::parse(frame.clone()).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn a_client_id_that_is_not_utf8_is_read_as_far_as_it_can_be() {
+        let (header, _) = RequestHeader::parse(frame(3, 8, b"\0\x03a\xfeb")).unwrap();
+        assert_eq!(header.client_id.as_deref(), Some("a\u{fffd}b"));
     }
 
     #[test]

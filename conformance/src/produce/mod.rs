@@ -42,6 +42,24 @@ pub struct Answer {
     pub stored: Bytes,
 }
 
+/// What dohle refuses as an invalid record and Kafka does not: by the beginning of the name, and why.
+pub const STRICTER: &[(&str, &str)] = &[
+    ("null-records", "Kafka fails and never answers"),
+    ("deltas-", "records that are not numbered one after another"),
+    (
+        "payload-flipped-at-47-snappy",
+        "records that are not numbered one after another",
+    ),
+    (
+        "payload-flipped-at-35-zstd",
+        "records that are not numbered one after another",
+    ),
+    ("size-0-", "a record that does not fill its size"),
+    ("size-1-", "a record that does not fill its size"),
+    ("size-one-", "a record that does not fill its size"),
+    ("size-beyond-", "a record that does not fill its size"),
+];
+
 const NULL: &str = "null";
 const BETWEEN_ERRORS: &str = " ;; ";
 

@@ -29,7 +29,8 @@ pub fn encode(value: &Value, names: &mut Names) -> Result<Vec<u8>, ScriptError> 
     match value {
         Value::String(hex) => bytes_of(hex),
         Value::Array(batches) => {
-            let batches: Result<Vec<_>, _> = batches.iter().map(|batch| encode(batch, names)).collect();
+            let batches: Result<Vec<_>, _> =
+                batches.iter().map(|batch| encode(batch, names)).collect();
             Ok(batches?.concat())
         }
         Value::Object(batch) => encode_batch(batch, names),
@@ -39,11 +40,15 @@ pub fn encode(value: &Value, names: &mut Names) -> Result<Vec<u8>, ScriptError> 
 
 fn encode_batch(batch: &Map<String, Value>, names: &mut Names) -> Result<Vec<u8>, ScriptError> {
     let codec = text(batch, "compression").unwrap_or("none");
-    let codec = Compression::ALL.into_iter().find(|known| known.name() == codec);
+    let codec = Compression::ALL
+        .into_iter()
+        .find(|known| known.name() == codec);
     let codec = codec.ok_or_else(|| ScriptError::syntax("no such compression"))?;
     let first = number(batch, "base_offset", names).unwrap_or(0);
     let flag = |name: &str| batch.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let mut builder = BatchBuilder::new(Offset(first), codec).transactional(flag("transactional")).control(flag("control"));
+    let mut builder = BatchBuilder::new(Offset(first), codec)
+        .transactional(flag("transactional"))
+        .control(flag("control"));
     if let Some(id) = number(batch, "producer_id", names) {
         let epoch = number(batch, "producer_epoch", names).unwrap_or(0);
         let sequence = number(batch, "base_sequence", names).unwrap_or(0);
@@ -64,8 +69,13 @@ fn encode_batch(batch: &Map<String, Value>, names: &mut Names) -> Result<Vec<u8>
         for (name, value) in headers.into_iter().flatten() {
             owned.push((name.as_bytes(), value.as_str().map(bytes_of).transpose()?));
         }
-        let headers: Vec<Header<'_>> =
-            owned.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect();
+        let headers: Vec<Header<'_>> = owned
+            .iter()
+            .map(|(key, value)| Header {
+                key,
+                value: value.as_deref(),
+            })
+            .collect();
         builder.append(timestamp, key.as_deref(), value.as_deref(), &headers);
     }
     Ok(builder.build())
@@ -76,7 +86,8 @@ pub fn decode(bytes: &[u8], names: &mut Names) -> Value {
     let mut batches = Vec::new();
     let mut reader = Batches::new(bytes);
     while let Some(Ok((header, batch))) = reader.next() {
-        batches.push(decode_batch(&header, batch, names).unwrap_or_else(|| bytes_word(batch).into()));
+        batches
+            .push(decode_batch(&header, batch, names).unwrap_or_else(|| bytes_word(batch).into()));
     }
     match (batches.is_empty(), reader.remaining().len()) {
         (true, _) => bytes_word(bytes).into(),
@@ -97,16 +108,25 @@ fn decode_batch(header: &BatchHeader, batch: &[u8], names: &mut Names) -> Option
         out.insert("compression".to_owned(), codec.name().into());
     }
     if header.has_producer_id() {
-        out.insert("producer_id".to_owned(), names.producer(header.producer_id.0).into());
+        out.insert(
+            "producer_id".to_owned(),
+            names.producer(header.producer_id.0).into(),
+        );
         out.insert("producer_epoch".to_owned(), header.producer_epoch.0.into());
         out.insert("base_sequence".to_owned(), header.base_sequence.into());
     }
-    for (name, set) in [("transactional", header.is_transactional()), ("control", header.is_control())] {
+    for (name, set) in [
+        ("transactional", header.is_transactional()),
+        ("control", header.is_control()),
+    ] {
         if set {
             out.insert(name.to_owned(), true.into());
         }
     }
-    let records: Result<Vec<Value>, _> = records.iter().map(|record| record.map(|record| decode_record(&record))).collect();
+    let records: Result<Vec<Value>, _> = records
+        .iter()
+        .map(|record| record.map(|record| decode_record(&record)))
+        .collect();
     out.insert("records".to_owned(), records.ok()?.into());
     Some(out.into())
 }
@@ -120,7 +140,12 @@ fn decode_record(record: &Record<'_>) -> Value {
     };
     let headers: Map<String, Value> = record
         .headers
-        .map(|header| (String::from_utf8_lossy(header.key).into_owned(), word(header.value)))
+        .map(|header| {
+            (
+                String::from_utf8_lossy(header.key).into_owned(),
+                word(header.value),
+            )
+        })
         .collect();
     if record.key.is_none() && headers.is_empty() && timestamp == json!(1) && !value.is_null() {
         return value;

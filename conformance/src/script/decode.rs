@@ -18,7 +18,12 @@ type Outcome<T> = Result<T, String>;
 
 /// The body of an answer; an error says where it is not one.
 pub fn body(message: &Message, version: i16, bytes: &[u8], names: &mut Names) -> Outcome<Value> {
-    let mut reader = Reader { bytes, version, flexible: message.is_flexible(version), names };
+    let mut reader = Reader {
+        bytes,
+        version,
+        flexible: message.is_flexible(version),
+        names,
+    };
     let value = reader.structure(&message.body)?;
     match reader.bytes.len() {
         0 => Ok(value),
@@ -48,7 +53,9 @@ pub fn default_of(field: &Field) -> Value {
 pub fn bytes_word(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.starts_with("0x") && !text.contains(char::is_control) => text.to_owned(),
-        _ => bytes.iter().fold("0x".to_owned(), |word, byte| format!("{word}{byte:02x}")),
+        _ => bytes
+            .iter()
+            .fold("0x".to_owned(), |word, byte| format!("{word}{byte:02x}")),
     }
 }
 
@@ -70,8 +77,11 @@ pub fn tidied(value: Value, hidden: &BTreeSet<String>, ordered: bool) -> Value {
             .collect::<Map<_, _>>()
             .into(),
         Value::Array(elements) => {
-            let mut elements: Vec<Value> =
-                elements.into_iter().filter(|element| !is_own_option(element)).map(|element| tidied(element, hidden, ordered)).collect();
+            let mut elements: Vec<Value> = elements
+                .into_iter()
+                .filter(|element| !is_own_option(element))
+                .map(|element| tidied(element, hidden, ordered))
+                .collect();
             if !ordered && elements.iter().all(Value::is_object) {
                 elements.sort_by_cached_key(Value::to_string);
             }
@@ -99,7 +109,9 @@ impl<'a> Reader<'a, '_> {
         let bytes = self.take(size)?;
         let negative = signed && bytes.first().is_some_and(|byte| *byte >= 0x80);
         let start = if negative { -1 } else { 0 };
-        Ok(bytes.iter().fold(start, |value: i64, byte| value << 8 | i64::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(start, |value: i64, byte| value << 8 | i64::from(*byte)))
     }
 
     fn unsigned(&mut self) -> Outcome<u32> {
@@ -120,7 +132,12 @@ impl<'a> Reader<'a, '_> {
     fn structure(&mut self, found: &Struct) -> Outcome<Value> {
         let version = self.version;
         let mut out = Map::new();
-        let of_version = || found.fields.iter().filter(|field| field.versions.contains(version));
+        let of_version = || {
+            found
+                .fields
+                .iter()
+                .filter(|field| field.versions.contains(version))
+        };
         for field in of_version().filter(|field| field.tag.is_none()) {
             self.field(field, &mut out)?;
         }
@@ -146,7 +163,9 @@ impl<'a> Reader<'a, '_> {
 
     fn field(&mut self, field: &Field, out: &mut Map<String, Value>) -> Outcome<()> {
         let nullable = field.nullable.contains(self.version);
-        let value = self.value(&field.kind, nullable, field).map_err(|error| format!("{}: {error}", field.name))?;
+        let value = self
+            .value(&field.kind, nullable, field)
+            .map_err(|error| format!("{}: {error}", field.name))?;
         if value != default_of(field) || field.name.ends_with("error_code") {
             out.insert(field.name.to_owned(), value);
         }
@@ -164,17 +183,21 @@ impl<'a> Reader<'a, '_> {
             Kind::Array(element) => match self.length(true)? {
                 None => Value::Null,
                 Some(count) => {
-                    let elements: Outcome<Vec<Value>> = (0..count).map(|_| self.value(element, false, field)).collect();
+                    let elements: Outcome<Vec<Value>> = (0..count)
+                        .map(|_| self.value(element, false, field))
+                        .collect();
                     elements?.into()
                 }
             },
-            Kind::String | Kind::GroupId | Kind::TopicName | Kind::TransactionalId => match self.length(false)? {
-                None => Value::Null,
-                Some(length) => {
-                    let text = String::from_utf8_lossy(self.take(length)?).into_owned();
-                    self.text(text, field).into()
+            Kind::String | Kind::GroupId | Kind::TopicName | Kind::TransactionalId => {
+                match self.length(false)? {
+                    None => Value::Null,
+                    Some(length) => {
+                        let text = String::from_utf8_lossy(self.take(length)?).into_owned();
+                        self.text(text, field).into()
+                    }
                 }
-            },
+            }
             Kind::Bytes | Kind::Records => match self.length(true)? {
                 None => Value::Null,
                 Some(0) => json!(""),
@@ -200,7 +223,10 @@ impl<'a> Reader<'a, '_> {
                 }
             }
             _ => {
-                let number = self.number(kind.min_bytes(self.version, self.flexible), !matches!(kind, Kind::Uint16))?;
+                let number = self.number(
+                    kind.min_bytes(self.version, self.flexible),
+                    !matches!(kind, Kind::Uint16),
+                )?;
                 self.word(number, kind, field)
             }
         })
@@ -221,7 +247,9 @@ impl<'a> Reader<'a, '_> {
                 let known = i16::try_from(number).ok().and_then(ErrorCode::from_code);
                 known.map_or(json!(number), |code| json!(code.name()))
             }
-            (Kind::ProducerId, _) | (_, "producer_id") if number >= 0 => json!(self.names.producer(number)),
+            (Kind::ProducerId, _) | (_, "producer_id") if number >= 0 => {
+                json!(self.names.producer(number))
+            }
             (Kind::Int32, "session_id") if number > 0 => json!(self.names.session(number)),
             (_, "port") if number == port => json!("port"),
             (Kind::Int64, _) if Names::is_now(number) => json!("now"),

@@ -15,10 +15,21 @@ type Form = (i16, bool);
 
 /// The body of a request: fields that are left out have their defaults, fields that the version does not have are
 /// left out.
-pub fn body(message: &Message, version: i16, value: &Value, names: &mut Names) -> Result<Vec<u8>, ScriptError> {
+pub fn body(
+    message: &Message,
+    version: i16,
+    value: &Value,
+    names: &mut Names,
+) -> Result<Vec<u8>, ScriptError> {
     let mut out = Vec::new();
     let fields = object(value)?;
-    structure(&message.body, (version, message.is_flexible(version)), fields, names, &mut out)?;
+    structure(
+        &message.body,
+        (version, message.is_flexible(version)),
+        fields,
+        names,
+        &mut out,
+    )?;
     Ok(out)
 }
 
@@ -36,7 +47,9 @@ fn code_of(name: &str) -> Option<i64> {
 }
 
 fn object(value: &Value) -> Result<&Map<String, Value>, ScriptError> {
-    value.as_object().ok_or_else(|| ScriptError::syntax(format!("not a struct: {value}")))
+    value
+        .as_object()
+        .ok_or_else(|| ScriptError::syntax(format!("not a struct: {value}")))
 }
 
 fn structure(
@@ -49,13 +62,20 @@ fn structure(
     let (version, flexible) = form;
     let mut tagged: Vec<(u32, Vec<u8>)> = Vec::new();
     for (name, value) in values {
-        if let Some(tag) = name.strip_prefix(UNKNOWN_TAG).and_then(|tag| tag.parse().ok()) {
+        if let Some(tag) = name
+            .strip_prefix(UNKNOWN_TAG)
+            .and_then(|tag| tag.parse().ok())
+        {
             tagged.push((tag, bytes_of(value.as_str().unwrap_or_default())?));
         } else if !found.fields.iter().any(|field| field.name == name) {
             return Err(ScriptError::syntax(format!("{} has no {name}", found.name)));
         }
     }
-    for field in found.fields.iter().filter(|field| field.versions.contains(version)) {
+    for field in found
+        .fields
+        .iter()
+        .filter(|field| field.versions.contains(version))
+    {
         let default = default_of(field);
         let value = values.get(field.name).unwrap_or(&default);
         let kind = (&field.kind, field.nullable.contains(version));
@@ -156,11 +176,9 @@ fn value(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
-
-    use serde_json::json;
     use dohle::protocol::header::RequestHeader;
     use dohle::protocol::schema;
+    use serde_json::json;
 
     use super::super::decode;
     use super::*;
@@ -188,17 +206,37 @@ mod tests {
             };
             let text = read(&bytes, &mut names);
             let again = body(schema, message.version, &text, &mut names);
-            let again = again.unwrap_or_else(|error| panic!("{} v{}: {error}", api.name, message.version));
-            assert_eq!(text, read(&again, &mut names), "{} v{}", api.name, message.version);
+            let again =
+                again.unwrap_or_else(|error| panic!("{} v{}: {error}", api.name, message.version));
+            assert_eq!(
+                text,
+                read(&again, &mut names),
+                "{} v{}",
+                api.name,
+                message.version
+            );
         }
     }
 
     #[test]
     fn what_a_message_does_not_have_is_refused() {
         let api = schema::api(3).unwrap();
-        let said = body(&api.request, 1, &json!({"topic": []}), &mut Names::default());
-        assert_eq!(said.unwrap_err().to_string(), "MetadataRequest has no topic");
-        let said = body(&api.request, 1, &json!({"topics": [{"name": 5}]}), &mut Names::default());
+        let said = body(
+            &api.request,
+            1,
+            &json!({"topic": []}),
+            &mut Names::default(),
+        );
+        assert_eq!(
+            said.unwrap_err().to_string(),
+            "MetadataRequest has no topic"
+        );
+        let said = body(
+            &api.request,
+            1,
+            &json!({"topics": [{"name": 5}]}),
+            &mut Names::default(),
+        );
         assert!(said.is_err());
     }
 }

@@ -23,7 +23,7 @@ pub struct Script {
 pub enum Item {
     /// A comment or an empty line.
     Line(String),
-    Step(Step),
+    Step(Box<Step>),
 }
 
 #[derive(Debug)]
@@ -114,28 +114,45 @@ impl Script {
         if line.is_empty() || line.starts_with('#') {
             self.items.push(Item::Line(line.to_owned()));
         } else if let Some(option) = line.strip_prefix(BROKER) {
-            let option = option.split_once('=').ok_or_else(|| ScriptError::syntax("an option has a value"))?;
+            let option = option
+                .split_once('=')
+                .ok_or_else(|| ScriptError::syntax("an option has a value"))?;
             self.broker.push((option.0.to_owned(), option.1.to_owned()));
         } else if let Some(names) = line.strip_prefix(HIDE) {
-            self.hidden.extend(names.split_whitespace().map(str::to_owned));
+            self.hidden
+                .extend(names.split_whitespace().map(str::to_owned));
         } else if line == ORDERED {
             self.ordered = true;
         } else if let Some(why) = line.strip_prefix(WHY) {
             self.last_step()?.differs = Some((why.to_owned(), Vec::new()));
         } else if let Some(answer) = text.strip_prefix(INSTEAD) {
             let (versions, answer, after) = parse_answer(answer)?;
-            let (_, answers) = self.last_step()?.differs.as_mut().ok_or_else(|| ScriptError::syntax("it says why, before"))?;
-            answers.extend(versions.into_iter().map(|version| (version, answer.clone())));
+            let (_, answers) = self
+                .last_step()?
+                .differs
+                .as_mut()
+                .ok_or_else(|| ScriptError::syntax("it says why, before"))?;
+            answers.extend(
+                versions
+                    .into_iter()
+                    .map(|version| (version, answer.clone())),
+            );
             return Ok(after);
         } else if let Some(answer) = text.strip_prefix("< ") {
             let (versions, answer, after) = parse_answer(answer)?;
             let answers = &mut self.last_step()?.answers;
-            answers.extend(versions.into_iter().map(|version| (version, answer.clone())));
+            answers.extend(
+                versions
+                    .into_iter()
+                    .map(|version| (version, answer.clone())),
+            );
             return Ok(after);
         } else if let Some(connection) = line.strip_suffix('<') {
             self.step(connection, Action::Read);
         } else {
-            let (connection, request) = text.split_once("> ").ok_or_else(|| ScriptError::syntax("not a line of a script"))?;
+            let (connection, request) = text
+                .split_once("> ")
+                .ok_or_else(|| ScriptError::syntax("not a line of a script"))?;
             let (action, after) = parse_action(request)?;
             self.step(connection, action);
             return Ok(after);
@@ -144,31 +161,32 @@ impl Script {
     }
 
     fn step(&mut self, connection: &str, action: Action) {
-        self.items.push(Item::Step(Step {
+        let step = Step {
             connection: connection.to_owned(),
             action,
             answers: Vec::new(),
             differs: None,
-        }));
+        };
+        self.items.push(Item::Step(Box::new(step)));
     }
 
     fn last_step(&mut self) -> Result<&mut Step, ScriptError> {
         match self.items.last_mut() {
-            Some(Item::Step(step)) => Ok(step),
+            Some(Item::Step(step)) => Ok(step.as_mut()),
             _ => Err(ScriptError::syntax("an answer to nothing")),
         }
     }
 
     pub fn steps_mut(&mut self) -> impl Iterator<Item = &mut Step> {
         self.items.iter_mut().filter_map(|item| match item {
-            Item::Step(step) => Some(step),
+            Item::Step(step) => Some(step.as_mut()),
             Item::Line(_) => None,
         })
     }
 
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.items.iter().filter_map(|item| match item {
-            Item::Step(step) => Some(step),
+            Item::Step(step) => Some(step.as_ref()),
             Item::Line(_) => None,
         })
     }
@@ -181,7 +199,9 @@ fn rest_of_line(text: &str) -> (&str, &str) {
 
 fn parse_json(text: &str) -> Result<(Value, &str), ScriptError> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let value = values.next().ok_or_else(|| ScriptError::syntax("JSON is missing"))?;
+    let value = values
+        .next()
+        .ok_or_else(|| ScriptError::syntax("JSON is missing"))?;
     let value = value.map_err(|error| ScriptError::syntax(error.to_string()))?;
     let (left, after) = rest_of_line(text.get(values.byte_offset()..).unwrap_or_default());
     match left.trim() {
@@ -192,7 +212,10 @@ fn parse_json(text: &str) -> Result<(Value, &str), ScriptError> {
 
 fn parse_range(word: &str) -> Option<Versions> {
     let (min, max) = word.split_once("..").unwrap_or((word, word.get(1..)?));
-    Some(Versions::new(min.strip_prefix('v')?.parse().ok()?, max.parse().ok()?))
+    Some(Versions::new(
+        min.strip_prefix('v')?.parse().ok()?,
+        max.parse().ok()?,
+    ))
 }
 
 fn parse_answer(text: &str) -> Result<(Vec<Option<i16>>, Answer, &str), ScriptError> {
@@ -220,7 +243,10 @@ fn parse_action(text: &str) -> Result<(Action, &str), ScriptError> {
         return Ok((Action::Close, after));
     }
     if let Some(bytes) = line.strip_prefix("bytes 0x") {
-        return Ok((Action::Bytes(crate::hex(bytes).map_err(ScriptError::Syntax)?.into()), after));
+        return Ok((
+            Action::Bytes(crate::hex(bytes).map_err(ScriptError::Syntax)?.into()),
+            after,
+        ));
     }
     let mut text = text;
     let mut word = || -> Option<&str> {
@@ -250,14 +276,26 @@ fn parse_action(text: &str) -> Result<(Action, &str), ScriptError> {
     let (body, after) = match text.strip_prefix("0x") {
         Some(hex) => {
             let (hex, after) = rest_of_line(hex);
-            (Body::Raw(crate::hex(hex).map_err(ScriptError::Syntax)?.into()), after)
+            (
+                Body::Raw(crate::hex(hex).map_err(ScriptError::Syntax)?.into()),
+                after,
+            )
         }
         None => {
             let (value, after) = parse_json(text)?;
             (Body::Fields(value), after)
         }
     };
-    Ok((Action::Ask(Request { how, api, versions, versions_word, body }), after))
+    Ok((
+        Action::Ask(Request {
+            how,
+            api,
+            versions,
+            versions_word,
+            body,
+        }),
+        after,
+    ))
 }
 
 /// What dohle answered to a step and should not have: as Kafka, unless the script says why not.
@@ -274,16 +312,25 @@ pub fn difference(step: &Step, ours: &Answers) -> Option<String> {
     }
     let (said, expected) = (answers_text("< ", ours), answers_text("< ", expected));
     let changes = TextDiff::from_lines(&expected, &said);
-    let changes = changes.unified_diff().context_radius(2).header(whose, "dohle says").to_string();
+    let changes = changes
+        .unified_diff()
+        .context_radius(2)
+        .header(whose, "dohle says")
+        .to_string();
     let asked = step.to_string();
-    Some(format!("{}\n{changes}", asked.lines().next().unwrap_or_default()))
+    Some(format!(
+        "{}\n{changes}",
+        asked.lines().next().unwrap_or_default()
+    ))
 }
 
 impl std::fmt::Display for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut items = self.items.iter().peekable();
         // What the script is about stands first.
-        while let Some(Item::Line(line)) = items.next_if(|item| matches!(item, Item::Line(line) if !line.is_empty())) {
+        while let Some(Item::Line(line)) =
+            items.next_if(|item| matches!(item, Item::Line(line) if !line.is_empty()))
+        {
             writeln!(f, "{line}")?;
         }
         for (name, value) in &self.broker {
@@ -343,7 +390,9 @@ impl std::fmt::Display for Request {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |word, byte| format!("{word}{byte:02x}"))
+    bytes
+        .iter()
+        .fold("0x".to_owned(), |word, byte| format!("{word}{byte:02x}"))
 }
 
 /// Lines of answers; versions in a row that answer the same share one.
@@ -372,9 +421,7 @@ pub(super) fn answers_text(head: &str, answers: &Answers) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
-
-    use super::*;
+        use super::*;
 
     const TEXT: &str = r#"# What it is about.
 broker num.partitions=2
@@ -402,20 +449,28 @@ a> close
     fn what_is_read_is_written_as_it_was() {
         let script = Script::parse(TEXT).unwrap();
         assert_eq!(script.to_string(), TEXT);
-        assert_eq!(script.broker, [("num.partitions".to_owned(), "2".to_owned())]);
+        assert_eq!(
+            script.broker,
+            [("num.partitions".to_owned(), "2".to_owned())]
+        );
         assert!(script.ordered && script.hidden.contains("throttle_time_ms"));
         let steps: Vec<&Step> = script.steps().collect();
         assert_eq!(steps.len(), 7);
         assert_eq!(steps[0].answers[1], (Some(2), Answer::Closed));
         let (why, instead) = steps[0].differs.as_ref().unwrap();
         assert_eq!((why.as_str(), instead.len()), ("We know better.", 2));
-        assert!(matches!(&steps[2].action, Action::Ask(asked) if asked.versions == asked.api.request.versions));
+        assert!(
+            matches!(&steps[2].action, Action::Ask(asked) if asked.versions == asked.api.request.versions)
+        );
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, said) in [
-            ("> Metadata v1 {}\n> Nonsense v1 {}\n", "line 2: no API Nonsense"),
+            (
+                "> Metadata v1 {}\n> Nonsense v1 {}\n",
+                "line 2: no API Nonsense",
+            ),
             ("\n< {}\n", "line 2: an answer to nothing"),
             ("> Metadata v1 {} x\n", "line 1: behind the JSON: x"),
             ("> Metadata x1 {}\n", "line 1: not versions"),

@@ -37,7 +37,7 @@ mod names;
 mod print;
 mod run;
 
-pub use file::{Answer, Answers, Item, Script, Step, difference};
+pub use file::{Action, Answer, Answers, Item, Script, Step, difference};
 pub use run::{Ran, run};
 
 /// Why a script cannot be read, or run.

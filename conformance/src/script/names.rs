@@ -37,7 +37,10 @@ pub fn now_ms() -> i64 {
 
 impl Names {
     pub fn of_broker(port: u16) -> Names {
-        Names { port, ..Names::default() }
+        Names {
+            port,
+            ..Names::default()
+        }
     }
 
     pub fn uuid(&mut self, id: Uuid) -> String {
@@ -62,7 +65,12 @@ impl Names {
         for (index, id) in self.uuids.iter().enumerate() {
             out = out.replace(&TopicId(*id).to_string(), &format!("uuid#{}", index + 1));
         }
-        for (index, id) in self.producers.iter().enumerate().filter(|(_, id)| **id >= 1000) {
+        for (index, id) in self
+            .producers
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| **id >= 1000)
+        {
             out = out.replace(&id.to_string(), &format!("producer#{}", index + 1));
         }
         if let Some(cluster) = &self.cluster {
@@ -147,20 +155,35 @@ mod tests {
         let mut names = Names::of_broker(9092);
         let (first, second) = (Uuid::from_u128(1 << 90 | 7), Uuid::from_u128(2 << 90 | 8));
         assert_eq!(names.uuid(first), "uuid#1");
-        assert_eq!(names.text(&format!("member-{second} of {first}")), "member-uuid#2 of uuid#1");
+        assert_eq!(
+            names.text(&format!("member-{second} of {first}")),
+            "member-uuid#2 of uuid#1"
+        );
         let in_kafkas_form = TopicId(first).to_string();
-        assert_eq!(names.text(&format!("id {in_kafkas_form} at host:9092")), "id uuid#1 at host:port");
-        assert_eq!(names.text_sent("member-uuid#2", 4), format!("member-{second}"));
+        assert_eq!(
+            names.text(&format!("id {in_kafkas_form} at host:9092")),
+            "id uuid#1 at host:port"
+        );
+        assert_eq!(
+            names.text_sent("member-uuid#2", 4),
+            format!("member-{second}")
+        );
         assert_eq!(names.uuid_sent("uuid#1"), Some(first));
         assert_eq!(names.producer(4001), "producer#1");
         assert_eq!(names.number_sent("producer#1"), Some(4001));
-        assert_eq!(names.text("no producer 4001 here"), "no producer producer#1 here");
+        assert_eq!(
+            names.text("no producer 4001 here"),
+            "no producer producer#1 here"
+        );
     }
 
     #[test]
     fn a_version_in_a_text_is_taken_out_of_the_answer_again() {
         let mut names = Names::default();
         assert_eq!(names.text_sent("topic-$v", 11), "topic-11");
-        assert_eq!(names.text("Topic 'topic-11' exists"), "Topic 'topic-$v' exists");
+        assert_eq!(
+            names.text("Topic 'topic-11' exists"),
+            "Topic 'topic-$v' exists"
+        );
     }
 }

@@ -73,8 +73,14 @@ mod tests {
         let short = serde_json::json!({"a": 1, "b": [true, null, "x\"y"]});
         assert_eq!(print(&short, 2), r#"{"a": 1, "b": [true, null, "x\"y"]}"#);
         let long = serde_json::json!({"a": "x".repeat(100), "b": [1, 2], "c": []});
-        let expected = format!("{{\n  \"a\": \"{}\",\n  \"b\": [1, 2],\n  \"c\": []\n}}", "x".repeat(100));
+        let expected = format!(
+            "{{\n  \"a\": \"{}\",\n  \"b\": [1, 2],\n  \"c\": []\n}}",
+            "x".repeat(100)
+        );
         assert_eq!(print(&long, 2), expected);
-        assert_eq!(serde_json::from_str::<Value>(&print(&long, 2)).ok(), Some(long));
+        assert_eq!(
+            serde_json::from_str::<Value>(&print(&long, 2)).ok(),
+            Some(long)
+        );
     }
 }

@@ -43,7 +43,9 @@ pub fn run(script: &Script, address: SocketAddr) -> Result<Ran, ScriptError> {
     };
     let mut ran = Vec::new();
     for step in script.steps() {
-        let answers = runner.step(step).map_err(|error| ScriptError::syntax(format!("{error}, at\n{step}")))?;
+        let answers = runner
+            .step(step)
+            .map_err(|error| ScriptError::syntax(format!("{error}, at\n{step}")))?;
         ran.push(answers);
     }
     Ok(ran)
@@ -73,7 +75,9 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<Result<Vec<u8>, Answer>> {
     match read {
         Ok(frame) => Ok(Ok(frame)),
         Err(error) => match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(Err(Answer::Closed)),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                Ok(Err(Answer::Closed))
+            }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(Err(Answer::Nothing)),
             _ => Err(error),
         },
@@ -118,16 +122,25 @@ impl Runner<'_> {
                 }
                 How::Once => self.call(connection, request, version)?,
                 How::Settled => self.call_until(connection, request, version, |text| {
-                    !UNSETTLED.iter().any(|code| text.contains(&format!("\"{code}\"")))
+                    !UNSETTLED
+                        .iter()
+                        .any(|code| text.contains(&format!("\"{code}\"")))
                 })?,
-                How::Until(word) => self.call_until(connection, request, version, |text| text.contains(word))?,
+                How::Until(word) => {
+                    self.call_until(connection, request, version, |text| text.contains(word))?
+                }
             };
             answers.push(((!one).then_some(version), answer));
         }
         Ok(answers)
     }
 
-    fn call(&mut self, connection: &str, request: &Request, version: i16) -> Result<Answer, ScriptError> {
+    fn call(
+        &mut self,
+        connection: &str,
+        request: &Request,
+        version: i16,
+    ) -> Result<Answer, ScriptError> {
         self.send(connection, request, version)?;
         self.receive(connection)
     }
@@ -143,7 +156,9 @@ impl Runner<'_> {
         loop {
             let answer = self.call(connection, request, version)?;
             match &answer {
-                Answer::Said(value) if !is_there(&value.to_string()) && Instant::now() < deadline => {
+                Answer::Said(value)
+                    if !is_there(&value.to_string()) && Instant::now() < deadline =>
+                {
                     std::thread::sleep(PAUSE);
                 }
                 _ => return Ok(answer),
@@ -156,13 +171,24 @@ impl Runner<'_> {
             let stream = TcpStream::connect(self.address)?;
             stream.set_read_timeout(Some(ANSWER))?;
             stream.set_nodelay(true)?;
-            let connection = Connection { stream, next_correlation: 1, waiting: VecDeque::new() };
+            let connection = Connection {
+                stream,
+                next_correlation: 1,
+                waiting: VecDeque::new(),
+            };
             self.connections.insert(name.to_owned(), connection);
         }
-        self.connections.get_mut(name).ok_or_else(|| io::Error::other("no connection"))
+        self.connections
+            .get_mut(name)
+            .ok_or_else(|| io::Error::other("no connection"))
     }
 
-    fn send(&mut self, connection: &str, request: &Request, version: i16) -> Result<(), ScriptError> {
+    fn send(
+        &mut self,
+        connection: &str,
+        request: &Request,
+        version: i16,
+    ) -> Result<(), ScriptError> {
         const CLIENT_ID: &[u8] = b"script";
         let api = request.api;
         self.names.versioned.clear();
@@ -183,7 +209,9 @@ impl Runner<'_> {
             frame.push(0);
         }
         frame.extend(body);
-        connection.stream.write_all(&(frame.len() as u32).to_be_bytes())?;
+        connection
+            .stream
+            .write_all(&(frame.len() as u32).to_be_bytes())?;
         connection.stream.write_all(&frame)?;
         connection.waiting.push_back((correlation, api, version));
         Ok(())
@@ -192,8 +220,10 @@ impl Runner<'_> {
     /// The next answer; a connection that has none is done with.
     fn receive(&mut self, name: &str) -> Result<Answer, ScriptError> {
         let connection = self.connection(name)?;
-        let (correlation, api, version) =
-            connection.waiting.pop_front().ok_or_else(|| ScriptError::syntax("nothing was asked"))?;
+        let (correlation, api, version) = connection
+            .waiting
+            .pop_front()
+            .ok_or_else(|| ScriptError::syntax("nothing was asked"))?;
         let frame = match read_frame(&mut connection.stream)? {
             Ok(frame) => frame,
             Err(answer) => {
@@ -202,18 +232,26 @@ impl Runner<'_> {
             }
         };
         let wrong = |what: &str| ScriptError::syntax(format!("{} v{version}: {what}", api.name));
-        let (head, body) = frame.split_at_checked(4).ok_or_else(|| wrong("no header"))?;
+        let (head, body) = frame
+            .split_at_checked(4)
+            .ok_or_else(|| wrong("no header"))?;
         if head != correlation.to_be_bytes() {
             return Err(wrong("the answer to another request"));
         }
         // An older form of ApiVersions is how a newer one is refused.
-        let refused = api.name == "ApiVersions" && body.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
+        let refused = api.name == "ApiVersions"
+            && body.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
         let version = if refused { 0 } else { version };
         let body = match api.response_header_version(version) {
             0 => body,
             _ => body.get(1..).ok_or_else(|| wrong("no header"))?,
         };
-        let value: Value = decode::body(&api.response, version, body, &mut self.names).map_err(|error| wrong(&error))?;
-        Ok(Answer::Said(decode::tidied(value, &self.script.hidden, self.script.ordered)))
+        let value: Value = decode::body(&api.response, version, body, &mut self.names)
+            .map_err(|error| wrong(&error))?;
+        Ok(Answer::Said(decode::tidied(
+            value,
+            &self.script.hidden,
+            self.script.ordered,
+        )))
     }
 }

@@ -275,7 +275,11 @@ impl ClassicGroup {
     }
 
     fn count_protocols(&mut self, protocols: &[Protocol], in_use: bool) {
-        for (name, _) in protocols {
+        for (at, (name, _)) in protocols.iter().enumerate() {
+            // A member that names one twice is still one member.
+            if protocols.iter().take(at).any(|(before, _)| before == name) {
+                continue;
+            }
             let count = self.supported_protocols.entry(name.clone()).or_default();
             if in_use {
                 *count += 1;
