@@ -5,6 +5,7 @@ import os
 import platform
 import statistics
 
+import plot
 from fetch import ROOT, WORK, run
 
 FLOOR = "the floor"
@@ -105,7 +106,7 @@ def table(results, this, against):
 
 
 def write(head, results, failures, names, output):
-    """The table as Markdown; the same and the raw values go to files of this name in target/bench."""
+    """The table as Markdown; the same, a plot and the raw values go to files of this name in target/bench."""
     about = head["machine"]
     text = (f"{about['cpu']}, {about['cores']} cores, {about['memory_mib']} MiB, Linux {about['kernel']}, "
             f"{about['filesystem']}; {'; '.join(head['versions'])}; {head['rounds']} rounds in alternation, work × "
@@ -113,5 +114,6 @@ def write(head, results, failures, names, output):
             f"Median (smallest–largest); a ratio is taken within each round.\n\n{table(results, *names)}\n")
     text += "".join(f"\n* **failed**: {failure}" for failure in failures)
     (WORK / f"{output}.md").write_text(text)
+    (WORK / f"{output}.svg").write_text(plot.svg(head, results, *names))
     (WORK / f"{output}.json").write_text(json.dumps(head | {"results": results, "failures": failures}, indent=1))
     return text

@@ -5,10 +5,15 @@ Fetches and builds what it needs into target/bench, starts each broker afresh fo
 table of medians with the spread, the ratio and the goal. The same goes to target/bench/result.md and result.json.
 """
 
+import scaling
 from brokers import Dohle, Kafka
 from fetch import KAFKA, TOOLS, prepare
 from rounds import arguments, compare, contenders
-from work import floor, rows
+from work import floor, rows as work_rows
+
+
+def rows(few):
+    return work_rows(few) + scaling.rows(few)
 
 
 def main():

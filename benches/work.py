@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from brokers import free_port, metadata_request
 from fetch import WORK, Failed, run
@@ -257,30 +258,37 @@ def join(broker, members):
     return {"balanced s": seen["balanced_s"], "CPU s": cpu_s}
 
 
-def connect(broker, count):
-    """Connections that ask for ApiVersions and Metadata, all kept open. Forty at a time wait for an answer, so that no
-    listen backlog (Kafka's is 50) overflows and the row does not show TCP's retransmission timer."""
+@contextmanager
+def connected(broker, count):
+    """Connections that ask for ApiVersions and Metadata, all kept open while the `with` lasts; what making them took.
+    Forty at a time wait for an answer, so that no listen backlog (Kafka's is 50) overflows and nothing shows TCP's
+    retransmission timer."""
     requests = struct.pack(">ihhih", 10, 18, 0, 1, -1) + metadata_request(2)
+    clients = []
 
     def all_of_them():
-        started, clients = time.monotonic(), []
-        try:
-            for first in range(0, count, 40):
-                some = [socket.create_connection(("127.0.0.1", broker.port), 30)
-                        for _ in range(min(40, count - first))]
-                clients += some
-                for client in some:
-                    client.sendall(requests)
-                for client in some:
-                    for _ in range(2):
-                        exactly(client, struct.unpack(">i", exactly(client, 4))[0])
-            return time.monotonic() - started
-        finally:
-            for client in clients:
-                client.close()
+        started = time.monotonic()
+        for first in range(0, count, 40):
+            some = [socket.create_connection(("127.0.0.1", broker.port), 30) for _ in range(min(40, count - first))]
+            clients.extend(some)
+            for client in some:
+                client.sendall(requests)
+            for client in some:
+                for _ in range(2):
+                    exactly(client, struct.unpack(">i", exactly(client, 4))[0])
+        return time.monotonic() - started
 
-    seconds, cpu_s = broker.cpu_during(all_of_them)
-    return {"s": seconds, "CPU s": cpu_s}
+    try:
+        seconds, cpu_s = broker.cpu_during(all_of_them)
+        yield {"s": seconds, "CPU s": cpu_s}
+    finally:
+        for client in clients:
+            client.close()
+
+
+def connect(broker, count):
+    with connected(broker, count) as figures:
+        return figures
 
 
 def exactly(client, size):

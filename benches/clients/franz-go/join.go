@@ -43,22 +43,24 @@ func count(partitions map[string][]int32) (n int) {
 	return n
 }
 
-// join starts all members of one group at once, on one client each, and waits until the partitions are spread evenly.
-// The topic has to exist. The clock starts before the first client dials.
+// join starts all members of one group (or of several) at once, on one client each, and waits until each group has the
+// partitions spread evenly. The topic has to exist. The clock starts before the first client dials.
 func join(ctx context.Context, args []string) (figures, error) {
 	set, bootstrap, topic := flags("join")
 	members := set.Int("members", 50, "members")
 	partitions := set.Int("partitions", 100, "partitions of the topic, a multiple of members")
 	group := set.String("group", "bench", "group")
+	groups := set.Int("groups", 1, "groups, each with so many members")
 	if err := set.Parse(args); err != nil {
 		return nil, err
 	}
 	if *partitions%*members != 0 {
 		return nil, fmt.Errorf("%d partitions cannot be even over %d members", *partitions, *members)
 	}
-	b := &balance{held: make([]int, *members), even: make(chan struct{}, 1), each: *partitions / *members}
+	all := *members * *groups
+	b := &balance{held: make([]int, all), even: make(chan struct{}, 1), each: *partitions / *members}
 
-	clients := make([]*kgo.Client, *members)
+	clients := make([]*kgo.Client, all)
 	var closing sync.WaitGroup
 	defer func() {
 		for _, client := range clients {
@@ -73,7 +75,7 @@ func join(ctx context.Context, args []string) (figures, error) {
 		gained := func(_ context.Context, _ *kgo.Client, p map[string][]int32) { b.change(i, count(p)) }
 		gone := func(_ context.Context, _ *kgo.Client, p map[string][]int32) { b.change(i, -count(p)) }
 		client, err := connect(*bootstrap,
-			kgo.ConsumerGroup(*group), kgo.ConsumeTopics(*topic), kgo.DisableAutoCommit(),
+			kgo.ConsumerGroup(fmt.Sprintf("%s-%d", *group, i%*groups)), kgo.ConsumeTopics(*topic), kgo.DisableAutoCommit(),
 			kgo.OnPartitionsAssigned(gained), kgo.OnPartitionsRevoked(gone), kgo.OnPartitionsLost(gone))
 		if err != nil {
 			return nil, err
