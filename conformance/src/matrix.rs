@@ -71,13 +71,8 @@ impl Evidence {
             };
             let api = APIS.iter().find(|served| served.name == api).ok_or(line)?;
             let row = (api.key, version.parse().map_err(|_| line)?);
-            if client != "-" {
-                evidence
-                    .clients
-                    .entry(row)
-                    .or_default()
-                    .insert(client.to_owned());
-            }
+            let names = evidence.clients.entry(row).or_default();
+            names.insert(client.to_owned());
         }
         Ok(evidence)
     }
@@ -197,7 +192,7 @@ Written by `DOHLE_BLESS=1 cargo test -p conformance --test matrix`; the same tes
 
 * **golden**: request and response of this version, as Apache Kafka 4.4.0's serializer writes them, are read and written to the same bytes.
 * **differential** (requests): Apache Kafka 4.4.0 answered requests of this version, in `scripts` or in `golden/produce-4.4.0.tsv.gz`, and dohle answers the same but where a difference is named below.
-* **clients**: what the clients of the compatibility suite ask for, by the name that they give themselves.
+* **clients**: what the clients of the compatibility suite ask for, by the name that they give themselves (some give none).
 
 | key | API | served | golden | differential | clients |
 | --- | --- | --- | --- | --- | --- |

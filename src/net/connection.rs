@@ -70,12 +70,20 @@ impl Closed {
         }
     }
 
+    /// Whether the broker could not answer as it should: a disk that fails, or a bug.
+    pub(crate) fn is_own_fault(&self) -> bool {
+        matches!(
+            self,
+            Closed::Disk(_) | Closed::Request(RequestError::Encode { .. })
+        )
+    }
+
     /// Whether the client sent what it should not have.
     pub(crate) fn is_bad_input(&self) -> bool {
         matches!(
             self,
             Closed::Frame { .. } | Closed::Header(_) | Closed::Request(_)
-        )
+        ) && !self.is_own_fault()
     }
 }
 

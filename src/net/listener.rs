@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::{Closed, Connection, Limits};
+use super::log_limit::LogLimit;
 use super::transport::Transport;
 use crate::config::BrokerConfig;
 use crate::runtime::Node;
@@ -25,6 +26,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub(crate) struct ConnectionCounts {
     total: AtomicUsize,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
+    /// Of lines about clients that send what they should not.
+    bad_input: LogLimit,
 }
 
 /// A place among the connections, given back when dropped.
@@ -170,18 +173,20 @@ impl Listener {
         node.metrics.connection_opened();
         connections.spawn(async move {
             let closed = connection.serve(shutdown).await;
-            report(&node, peer, &closed);
+            report(&node, peer, &closed, &admission.counts.bad_input);
             drop(admission);
         });
     }
 }
 
-fn report(node: &Node, peer: SocketAddr, closed: &Closed) {
+fn report(node: &Node, peer: SocketAddr, closed: &Closed, bad_input: &LogLimit) {
     node.metrics.connection_closed(closed.reason());
-    if closed.is_bad_input() {
-        tracing::warn!(client = %peer, reason = %closed, "a connection was closed");
-    } else if let Closed::Disk(_) = closed {
+    if closed.is_own_fault() {
         tracing::error!(client = %peer, reason = %closed, "a connection was closed");
+    } else if closed.is_bad_input() {
+        if let Some(unlogged) = bad_input.admit(Instant::now()) {
+            tracing::warn!(client = %peer, reason = %closed, unlogged, "a connection was closed");
+        }
     } else {
         tracing::debug!(client = %peer, reason = %closed, "a connection was closed");
     }

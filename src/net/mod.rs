@@ -3,5 +3,6 @@
 mod connection;
 pub(crate) mod http;
 pub(crate) mod listener;
+mod log_limit;
 mod outbox;
 mod transport;

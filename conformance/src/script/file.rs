@@ -421,7 +421,7 @@ pub(super) fn answers_text(head: &str, answers: &Answers) -> String {
 
 #[cfg(test)]
 mod tests {
-        use super::*;
+    use super::*;
 
     const TEXT: &str = r#"# What it is about.
 broker num.partitions=2
