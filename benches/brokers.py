@@ -163,18 +163,23 @@ class Kafka(Broker):
            "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15",
            "-Djava.awt.headless=true"]
 
+    def __init__(self, options):
+        super().__init__(options)
+        # The same at each start: a node keeps the address of its quorum.
+        self.controller = free_port()
+
     def command(self):
-        controller = free_port()
         properties = self.dir / "server.properties"
         properties.write_text("\n".join([
             "process.roles=broker,controller", "node.id=1",
-            f"controller.quorum.voters=1@127.0.0.1:{controller}",
-            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            f"controller.quorum.voters=1@127.0.0.1:{self.controller}",
+            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller}",
             f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
             "controller.listener.names=CONTROLLER",
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             f"log.dirs={self.dir}/data", "offsets.topic.replication.factor=1", *self.options]))
-        self.format(properties)
+        if not (self.dir / "data").is_dir():
+            self.format(properties)
         return [*self.JAVA, *self.JVM, "kafka.Kafka", str(properties)]
 
     def format(self, properties):

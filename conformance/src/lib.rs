@@ -1,4 +1,5 @@
-//! What Apache Kafka 4.4.0's own classes write, kept as bytes, and dohle held to them.
+//! What Apache Kafka 4.4.0's own classes write, kept as bytes, and what a broker of it answers, kept as transcripts
+//! (`script`); dohle held to both, and `MATRIX.md` made of them (`matrix`).
 //!
 //! `golden/kafka-4.4.0.tsv.gz` is written by `recorder` (Java, on `kafka-clients` 4.4.0), from the project's root:
 //!
