@@ -134,6 +134,8 @@ impl Bench {
             // What is appended for as long as the benchmark runs does not stay.
             ("log.segment.bytes", "67108864"),
             ("log.retention.bytes", "268435456"),
+            // The records are of 1970.
+            ("log.retention.ms", "-1"),
             ("log.retention.check.interval.ms", "1000"),
             ("log.segment.delete.delay.ms", "1000"),
         ] {
