@@ -17,12 +17,41 @@ fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     object.get(name).and_then(Value::as_str)
 }
 
-fn number(object: &Map<String, Value>, name: &str, names: &Names) -> Option<i64> {
-    match object.get(name)? {
+fn number(
+    object: &Map<String, Value>,
+    name: &str,
+    names: &Names,
+) -> Result<Option<i64>, ScriptError> {
+    let Some(value) = object.get(name) else {
+        return Ok(None);
+    };
+    let number = match value {
         Value::String(word) => names.number_sent(word),
         plain => plain.as_i64(),
+    };
+    let wrong = || ScriptError::syntax(format!("{name} cannot be {value}"));
+    number.map(Some).ok_or_else(wrong)
+}
+
+/// A word that nothing reads is a mistake.
+fn check_names(object: &Map<String, Value>, known: &[&str]) -> Result<(), ScriptError> {
+    match object.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(ScriptError::syntax(format!("no {name} here"))),
     }
 }
+
+const OF_A_BATCH: [&str; 8] = [
+    "base_offset",
+    "compression",
+    "producer_id",
+    "producer_epoch",
+    "base_sequence",
+    "transactional",
+    "control",
+    "records",
+];
+const OF_A_RECORD: [&str; 4] = ["key", "value", "timestamp", "headers"];
 
 /// The bytes of a batch, or of several in a row.
 pub fn encode(value: &Value, names: &mut Names) -> Result<Vec<u8>, ScriptError> {
@@ -39,31 +68,33 @@ pub fn encode(value: &Value, names: &mut Names) -> Result<Vec<u8>, ScriptError> 
 }
 
 fn encode_batch(batch: &Map<String, Value>, names: &mut Names) -> Result<Vec<u8>, ScriptError> {
+    check_names(batch, &OF_A_BATCH)?;
     let codec = text(batch, "compression").unwrap_or("none");
     let codec = Compression::ALL
         .into_iter()
         .find(|known| known.name() == codec);
     let codec = codec.ok_or_else(|| ScriptError::syntax("no such compression"))?;
-    let first = number(batch, "base_offset", names).unwrap_or(0);
+    let first = number(batch, "base_offset", names)?.unwrap_or(0);
     let flag = |name: &str| batch.get(name).and_then(Value::as_bool).unwrap_or(false);
     let mut builder = BatchBuilder::new(Offset(first), codec)
         .transactional(flag("transactional"))
         .control(flag("control"));
-    if let Some(id) = number(batch, "producer_id", names) {
-        let epoch = number(batch, "producer_epoch", names).unwrap_or(0);
-        let sequence = number(batch, "base_sequence", names).unwrap_or(0);
+    if let Some(id) = number(batch, "producer_id", names)? {
+        let epoch = number(batch, "producer_epoch", names)?.unwrap_or(0);
+        let sequence = number(batch, "base_sequence", names)?.unwrap_or(0);
         builder = builder.producer(ProducerId(id), ProducerEpoch(epoch as i16), sequence as i32);
     }
     let records = batch.get("records").and_then(Value::as_array);
     for record in records.ok_or_else(|| ScriptError::syntax("a batch has records"))? {
         let plain = Map::from_iter([("value".to_owned(), record.clone())]);
         let record = record.as_object().unwrap_or(&plain);
+        check_names(record, &OF_A_RECORD)?;
         let bytes = |name: &str| match record.get(name) {
             Some(Value::String(word)) => bytes_of(word).map(Some),
             _ => Ok(None),
         };
         let (key, value) = (bytes("key")?, bytes("value")?);
-        let timestamp = TimestampMs(number(record, "timestamp", names).unwrap_or(1));
+        let timestamp = TimestampMs(number(record, "timestamp", names)?.unwrap_or(1));
         let headers = record.get("headers").and_then(Value::as_object);
         let mut owned = Vec::new();
         for (name, value) in headers.into_iter().flatten() {

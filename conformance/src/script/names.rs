@@ -133,7 +133,12 @@ impl Names {
         }
         if let Some(shift) = written.strip_prefix("now") {
             let shift = shift.strip_prefix('+').unwrap_or(shift);
-            return Some(now_ms() + shift.parse().unwrap_or(0));
+            let shift: i64 = if shift.is_empty() {
+                0
+            } else {
+                shift.parse().ok()?
+            };
+            return Some(now_ms() + shift);
         }
         let (kind, number) = written.split_once('#')?;
         let seen = match kind {
@@ -171,6 +176,10 @@ mod tests {
         assert_eq!(names.uuid_sent("uuid#1"), Some(first));
         assert_eq!(names.producer(4001), "producer#1");
         assert_eq!(names.number_sent("producer#1"), Some(4001));
+        assert_eq!(names.number_sent("producer#2"), None);
+        assert_eq!(names.number_sent("nowhere"), None);
+        let soon = names.number_sent("now+5000").unwrap();
+        assert!((1_000..=5_000).contains(&(soon - now_ms())), "{soon}");
         assert_eq!(
             names.text("no producer 4001 here"),
             "no producer producer#1 here"
