@@ -184,14 +184,16 @@ fn follower_of(
     replica: NodeId,
     asked: &FetchPartition,
 ) -> Result<Arc<Partition>, ErrorCode> {
+    if replica.0 < 0 {
+        return Ok(partition);
+    }
     let image = ctx.node.metadata();
     let state = image.partition(&partition.topic, partition.index);
     let epoch = asked.current_leader_epoch;
-    let may = replica.0 < 0
-        || state.is_some_and(|state| {
-            let other_epoch = epoch != LeaderEpoch::UNKNOWN && epoch != state.leader_epoch;
-            other_epoch || (replica != ctx.node.id && state.replicas.contains(&replica))
-        });
+    let may = state.is_some_and(|state| {
+        let other_epoch = epoch != LeaderEpoch::UNKNOWN && epoch != state.leader_epoch;
+        other_epoch || (replica != ctx.node.id && state.replicas.contains(&replica))
+    });
     if may { Ok(partition) } else { Err(ErrorCode::NotLeaderOrFollower) }
 }
 

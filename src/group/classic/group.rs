@@ -275,11 +275,9 @@ impl ClassicGroup {
     }
 
     fn count_protocols(&mut self, protocols: &[Protocol], in_use: bool) {
-        for (at, (name, _)) in protocols.iter().enumerate() {
-            // A member that names one twice is still one member.
-            if protocols.iter().take(at).any(|(before, _)| before == name) {
-                continue;
-            }
+        // A member that names one twice is still one member.
+        let names: BTreeSet<&Arc<str>> = protocols.iter().map(|(name, _)| name).collect();
+        for name in names {
             let count = self.supported_protocols.entry(name.clone()).or_default();
             if in_use {
                 *count += 1;
