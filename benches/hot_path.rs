@@ -290,6 +290,12 @@ impl Bench {
 /// A name, the bytes that it moves, and the work.
 type Case<'b> = (&'static str, usize, Box<dyn FnMut() + 'b>);
 
+/// What callgrind counts, by this name.
+#[inline(never)]
+fn measured(times: usize, work: &mut dyn FnMut()) {
+    (0..times).for_each(|_| work());
+}
+
 fn main() {
     let bench = Bench::start();
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -298,7 +304,7 @@ fn main() {
         Some(at) => {
             let times: usize = words[at + 1].parse().unwrap();
             let (_, _, mut work) = bench.cases().swap_remove(words[at + 2].parse().unwrap());
-            (0..times).for_each(|_| work());
+            measured(times, &mut work);
         }
         None if words.iter().any(|word| word == "--names") => {
             bench
