@@ -55,13 +55,11 @@ async fn add(ctx: &RequestContext, request: AddRaftVoterRequest) -> Result<(), A
 
 /// An id that is not given is any cluster's.
 pub(super) fn check_cluster(ctx: &RequestContext, given: Option<&str>) -> Result<(), ApiError> {
+    let image = ctx.node.metadata();
+    let ours = image.cluster_id();
     match given {
-        Some(given) if given != ctx.node.metadata().cluster_id() => {
-            let ours = ctx.node.metadata();
-            let why = format!(
-                "The given id \"{given}\" doesn't match the cluster id \"{}\"",
-                ours.cluster_id()
-            );
+        Some(given) if given != ours => {
+            let why = format!("The given id \"{given}\" doesn't match the cluster id \"{ours}\"");
             Err(ApiError::new(ErrorCode::InconsistentClusterId, why))
         }
         _ => Ok(()),

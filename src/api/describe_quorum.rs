@@ -43,23 +43,17 @@ pub(super) async fn handle(
     in_version(ctx.version, response)
 }
 
-/// Without what the version cannot say.
+/// Without what the version cannot say and the codec does not drop by itself.
 fn in_version(version: i16, mut response: DescribeQuorumResponse) -> DescribeQuorumResponse {
     if version >= 2 {
         return response;
     }
-    response.error_message = None;
     response.nodes.clear();
     let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
     for partition in partitions {
-        partition.error_message = None;
         let replicas = partition.current_voters.iter_mut().chain(&mut partition.observers);
         for replica in replicas {
             replica.replica_directory_id = Uuid::nil();
-            if version == 0 {
-                replica.last_fetch_timestamp = -1;
-                replica.last_caught_up_timestamp = -1;
-            }
         }
     }
     response

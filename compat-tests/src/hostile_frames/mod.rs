@@ -21,13 +21,15 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::broker::Broker;
-use crate::wait;
+use crate::{seen, wait};
 use mutation::{Spoiled, spoil};
 
 /// An answer that has not begun by then is not waited for: the request waits for others, or for bytes that do not come.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// No answer is longer than this.
 const LONGEST_ANSWER: usize = 16 << 20;
+/// Of one broker's log: nonsense must not fill a disk.
+const LOG_BYTES: usize = 1 << 20;
 const BATCH: u64 = 64;
 
 #[derive(Debug, Clone)]
@@ -239,6 +241,9 @@ fn is_sound(broker: &mut Broker, summary: &mut Summary) -> Result<()> {
     ensure!(status.success(), "SIGTERM: {status}");
     let log = fs::read_to_string(broker.log())?;
     summary.log_mb_at_most = summary.log_mb_at_most.max(log.len() as u64 >> 20);
+    // Where every request is logged on purpose it is longer.
+    let short = log.len() <= LOG_BYTES || seen::file().is_some();
+    ensure!(short, "the log has {} bytes", log.len());
     // Neither is the client's doing.
     let faults = ["panicked", "cannot be encoded"];
     let fault = log
