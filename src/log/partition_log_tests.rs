@@ -605,69 +605,6 @@ fn what_was_not_flushed_is_not_closed_as_clean() {
     log.close_clean().unwrap();
 }
 
-/// Readers at the end of a log need nothing from the disk but what they asked for.
-#[test]
-fn a_read_at_the_tail_asks_the_disk_nothing() {
-    let disk = crate::log::crash::CrashStorage::default();
-    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let mut log = log(&storage, config());
-    for _ in 0..200 {
-        append(&mut log, &batch(0, 2, 10));
-    }
-    let calls = disk.calls();
-    for offset in 400 - 2 * RECENT_BATCHES as i64..400 {
-        for max in [1, 100, usize::MAX] {
-            let found = log.read(Offset(offset), max, Offset(400), true).unwrap();
-            assert!(found.is_some());
-        }
-    }
-    assert_eq!(disk.calls(), calls);
-    // Further back it takes a few.
-    log.read(Offset(3), 1, Offset(400), true).unwrap();
-    assert!(disk.calls() > calls);
-}
-
-#[test]
-fn a_slice_says_where_the_next_one_begins() {
-    let storage = memory();
-    let small = LogConfig {
-        segment_bytes: 20_000,
-        index_interval_bytes: 500,
-        ..config()
-    };
-    let mut log = log(&storage, small);
-    for n in 0..400 {
-        append(&mut log, &batch(1000 + n, 1 + n as usize % 4, 60));
-    }
-    assert!(log.segment_count() > 2);
-    let end = log.log_end_offset();
-    // Byte limits that fall between batches, and into them, in old segments and at the tail.
-    for max_bytes in [1, 300, 1_111, 5_000, 19_999, 1_000_000] {
-        let mut at = Offset::ZERO;
-        while at < end {
-            let slice = log.read(at, max_bytes, end, true).unwrap().unwrap();
-            let mut bytes = vec![0; slice.len as usize];
-            crate::log::storage::read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
-            let whole: Vec<_> = crate::protocol::record_batch::Batches::new(&bytes)
-                .map_while(Result::ok)
-                .map(|(header, _)| header)
-                .collect();
-            let next = whole.last().unwrap().next_offset();
-            assert!(
-                slice.next_offset.is_none_or(|told| told == next),
-                "{max_bytes} {at}"
-            );
-            // Beyond the distance of two index entries it is known.
-            assert!(
-                slice.next_offset.is_some() || max_bytes < 5_000,
-                "{max_bytes} {at}"
-            );
-            at = next;
-        }
-        assert_eq!(at, end);
-    }
-}
-
 #[test]
 fn a_recovery_doubts_only_what_lies_beyond_the_recovery_point() {
     let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());

@@ -9,7 +9,7 @@ use super::partition_log::{FetchedSlice, PartitionLog, ReadError, RecentBatch, T
 use super::segment_reader::{NotCached, Reads, SegmentReader};
 use super::transaction_index::AbortedTxn;
 use crate::protocol::record_batch::BatchHeader;
-use crate::protocol::record_walk::{RecordShape, RecordSink, walk_records};
+use crate::protocol::record_walk::{MAX_DECOMPRESSED_BYTES, RecordShape, RecordSink, walk_records};
 use crate::types::{Offset, TimestampMs};
 
 /// Where a batch begins and ends in its segment.
@@ -286,13 +286,9 @@ impl PartitionLog {
                 {
                     continue;
                 }
-                let found = record_in(
-                    &batch,
-                    segment,
-                    &*storage,
-                    self.config.max_decompressed_bytes,
-                    |offset, at| offset >= self.log_start && at >= timestamp,
-                )?;
+                let found = record_in(&batch, segment, &*storage, |offset, at| {
+                    offset >= self.log_start && at >= timestamp
+                })?;
                 if found.is_some() {
                     return Ok(found);
                 }
@@ -318,24 +314,18 @@ impl PartitionLog {
             return Ok(None);
         };
         match segment.find_by_time(&*storage, timestamp)? {
-            Some(batch) => record_in(
-                &batch,
-                segment,
-                &*storage,
-                self.config.max_decompressed_bytes,
-                |_, at| at >= timestamp,
-            ),
+            Some(batch) => record_in(&batch, segment, &*storage, |_, at| at >= timestamp),
             None => Ok(None),
         }
     }
 }
 
-/// The first record of a batch that is wanted.
+/// The first record of a batch that is wanted. What is stored is read, however large its records are: the topic's limit
+/// holds for what producers compress, as it is now, and nothing here grows with a record.
 fn record_in(
     batch: &ScannedBatch,
     segment: &LogSegment,
     storage: &dyn super::storage::Storage,
-    max_decompressed_bytes: usize,
     wanted: impl Fn(Offset, TimestampMs) -> bool,
 ) -> io::Result<Option<TimestampOffset>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -345,7 +335,7 @@ fn record_in(
         wanted,
         found: None,
     };
-    walk_records(&bytes, &batch.header, max_decompressed_bytes, &mut search).map_err(invalid)?;
+    walk_records(&bytes, &batch.header, MAX_DECOMPRESSED_BYTES, &mut search).map_err(invalid)?;
     Ok(search.found)
 }
 
@@ -368,3 +358,7 @@ impl<F: Fn(Offset, TimestampMs) -> bool> RecordSink for Search<'_, F> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;
