@@ -30,9 +30,10 @@ def line(points, colour, width=2):
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def compared(results, this, against):
+def compared(results, rows, this, against):
     """Row, figure and how many times better than the rival, for each figure that both have and that has no size."""
-    for row, sides in results.items():
+    for row in rows:
+        sides = results.get(row, {})
         ours, theirs = sides.get(this, {}), sides.get(against, {})
         for figure in ours:
             mine, its = median(ours[figure]), median(theirs.get(figure))
@@ -40,9 +41,9 @@ def compared(results, this, against):
                 yield row, figure, mine / its if figure.endswith(MORE) else its / mine
 
 
-def ratios(results, this, against, top):
+def ratios(results, rows, this, against, top):
     """A bar for each figure on a scale of powers of ten: to the right of the middle line is better than the rival."""
-    found = list(compared(results, this, against))
+    found = list(compared(results, rows, this, against))
     if not found:
         return [], top
     most = max(1.0, *(abs(math.log10(times)) for *_, times in found))
@@ -73,11 +74,11 @@ def series(results, side, row, figure):
     return sorted(points)
 
 
-def growing(results):
+def growing(results, rows):
     """Rows and figures that were taken at several sizes, in their order."""
     found = {}
-    for row, sides in results.items():
-        for figures in sides.values():
+    for row in rows:
+        for figures in results.get(row, {}).values():
             for at in filter(None, map(AT.match, figures)):
                 found[row, at[1]] = True
     return list(found)
@@ -108,25 +109,27 @@ def chart(row, figure, lines, left, top, width, height):
     return parts
 
 
-def charts(results, this, against, top):
-    parts, columns, width, height = [], 3, 190, 110
-    wanted = growing(results)
+def charts(results, columns, top):
+    parts, across, width, height = [], 3, 190, 110
+    wanted = [(row, figure, sides) for rows, *sides in columns for row, figure in growing(results, rows)]
     if wanted:
         parts.append(text(10, top, "What it costs to have more of something", size=14))
         top += 45
-    for number, (row, figure) in enumerate(wanted):
-        lines = [(this, OURS, series(results, this, row, figure)),
-                 (against, THEIRS, series(results, against, row, figure))]
-        left = 60 + number % columns * (WIDTH // columns)
-        parts += chart(row, figure, lines, left, top + number // columns * 175, width, height)
-    return parts, top + -(-len(wanted) // columns) * 175
+    for number, (row, figure, sides) in enumerate(wanted):
+        lines = [(side, colour, series(results, side, row, figure)) for side, colour in zip(sides, (OURS, THEIRS))]
+        left = 60 + number % across * (WIDTH // across)
+        parts += chart(row, figure, lines, left, top + number // across * 175, width, height)
+    return parts, top + -(-len(wanted) // across) * 175
 
 
-def svg(head, results, this, against):
+def svg(head, results, columns):
     about = head["machine"]
     words = f"{about['cpu']}, {about['cores']} cores; {'; '.join(head['versions'])}; {head['rounds']} rounds, medians"
-    first, y = ratios(results, this, against, 50)
-    second, y = charts(results, this, against, y)
-    parts = [text(10, 20, words), *first, *second]
+    parts, y = [text(10, 20, words)], 50
+    for rows, this, against in columns:
+        more, y = ratios(results, rows, this, against, y)
+        parts += more
+    more, y = charts(results, columns, y)
+    parts += more
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y:.0f}" font-family="sans-serif">\n'
             f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")

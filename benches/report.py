@@ -88,16 +88,18 @@ def goal(row, figure, ours, results):
     return f"{words}: {'met' if met else 'not met'}"
 
 
-def table(results, this, against):
-    """`results` by row, broker and figure: a list with a value of each round (None where it failed)."""
+def floors(results):
+    lines = [f"| {FLOOR} | |", "| --- | --- |"]
+    lines += [f"| {figure} | {spread(values)} |" for figure, values in results.get(FLOOR, {}).get("floor", {}).items()]
+    return "\n".join(lines)
+
+
+def table(results, rows, this, against):
+    """`results` by row, side and figure: a list with a value of each round (None where it failed)."""
     lines = [f"| row | figure | {this} | {against} | {this} / {against} | goal |", "| --- | --- | --- | --- | --- | --- |"]
-    for figure, values in results.get(FLOOR, {}).get("floor", {}).items():
-        lines.append(f"| {FLOOR} | {figure} | {spread(values)} | | | |")
-    for row, brokers in results.items():
-        # The floor has a column of its own kind, above.
-        if row == FLOOR:
-            continue
-        first, second = brokers.get(this, {}), brokers.get(against, {})
+    for row in rows:
+        sides = results.get(row, {})
+        first, second = sides.get(this, {}), sides.get(against, {})
         for figure in dict.fromkeys([*first, *second]):
             ours, theirs = first.get(figure, []), second.get(figure, [])
             lines.append(f"| {row} | {figure} | {spread(ours)} | {spread(theirs)} | {spread(ratios(ours, theirs))} | "
@@ -105,15 +107,17 @@ def table(results, this, against):
     return "\n".join(lines)
 
 
-def write(head, results, failures, names, output):
-    """The table as Markdown; the same, a plot and the raw values go to files of this name in target/bench."""
+def write(head, results, failures, columns):
+    """A table as Markdown for each of `columns` (its rows, and the names of both sides); the same, a plot and the raw
+    values go to `result` in target/bench."""
     about = head["machine"]
+    tables = [floors(results), *[table(results, *of_suite) for of_suite in columns]]
     text = (f"{about['cpu']}, {about['cores']} cores, {about['memory_mib']} MiB, Linux {about['kernel']}, "
             f"{about['filesystem']}; {'; '.join(head['versions'])}; {head['rounds']} rounds in alternation, work × "
             f"{head['scale']:g}, load of the machine before {head['load_before']:.1f}. "
-            f"Median (smallest–largest); a ratio is taken within each round.\n\n{table(results, *names)}\n")
+            f"Median (smallest–largest); a ratio is taken within each round.\n\n" + "\n\n".join(tables) + "\n")
     text += "".join(f"\n* **failed**: {failure}" for failure in failures)
-    (WORK / f"{output}.md").write_text(text)
-    (WORK / f"{output}.svg").write_text(plot.svg(head, results, *names))
-    (WORK / f"{output}.json").write_text(json.dumps(head | {"results": results, "failures": failures}, indent=1))
+    (WORK / "result.md").write_text(text)
+    (WORK / "result.svg").write_text(plot.svg(head, results, columns))
+    (WORK / "result.json").write_text(json.dumps(head | {"results": results, "failures": failures}, indent=1))
     return text

@@ -1,28 +1,25 @@
 #!/usr/bin/env python3
-"""dohle against Apache Kafka on one machine, row by row, in alternation. benches/README.md says how to read it.
+"""dohle against Apache Kafka, and its ensemble against Apache ZooKeeper, row by row, in alternation.
 
-Fetches and builds what it needs into target/bench, starts each broker afresh for each row and round, and prints a
-table of medians with the spread, the ratio and the goal. The same goes to target/bench/result.md and result.json.
+Fetches and builds what it needs into target/bench, starts everything afresh for each row and round, and prints a
+table of medians with the spread, the ratio and the goal. The same goes to target/bench/result.md, result.json and
+result.svg. benches/README.md says how to read it.
 """
 
+import ensemble_work
 import scaling
+import work
 from brokers import Dohle, Kafka
-from fetch import KAFKA, TOOLS, prepare
-from rounds import arguments, compare, contenders
-from work import floor, rows as work_rows
-
-
-def rows(few):
-    return work_rows(few) + scaling.rows(few)
+from ensembles import DohleEnsemble, ZooKeeper
+from fetch import prepare_brokers, prepare_ensembles
+from rounds import Suite, arguments, compare
 
 
 def main():
-    options = arguments(__doc__.splitlines()[0], "kafka")
-    sides = contenders(options, Dohle, "kafka", Kafka)
-    wanted = (options.this, options.against)
-    versions = ([f"Apache Kafka {KAFKA}"] if "kafka" in wanted else []) + [f"Kafka tools {TOOLS}"]
-    compare(options, rows, floor, sides, Kafka, lambda: prepare("dohle" in wanted, "kafka" in wanted), versions,
-            "result")
+    brokers = Suite("kafka", Dohle, Kafka, lambda few: work.rows(few) + scaling.rows(few), work.floor, prepare_brokers)
+    ensembles = Suite("zookeeper", DohleEnsemble, ZooKeeper, ensemble_work.rows, ensemble_work.floor,
+                      prepare_ensembles)
+    compare(arguments(__doc__.splitlines()[0]), [brokers, ensembles])
 
 
 if __name__ == "__main__":
