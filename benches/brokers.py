@@ -17,6 +17,8 @@ from fetch import DOHLE, KAFKA, WORK, Failed, run
 
 TICKS = os.sysconf("SC_CLK_TCK")
 START_S = 60
+RUN = WORK / "run"
+DISK_RESTS_WITHIN_S = 30
 GIVEN_PORTS = set()
 
 
@@ -40,6 +42,34 @@ def metadata_request(correlation):
     return struct.pack(">ihhihi", 14, 3, 1, correlation, -1, 0)
 
 
+def empty(directory):
+    """Gives the space of its files back and leaves their names until `sweep`: for a minute after a file is deleted, ext4
+    looks again at each inode that was freed whenever somebody makes a file, and the next broker would pay for that."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            os.truncate(path, 0)
+
+
+def sweep():
+    """Deletes what measured servers have left."""
+    shutil.rmtree(RUN, ignore_errors=True)
+
+
+def let_the_disk_rest():
+    """Writes what is only in memory, and waits until the disk has nothing to do: what one row leaves is not the next one's."""
+    os.sync()
+    deadline, before = time.monotonic() + DISK_RESTS_WITHIN_S, None
+    while (now := device_stat(WORK)) != before and time.monotonic() < deadline:
+        before = now
+        time.sleep(0.2)
+
+
+def device_stat(path):
+    """The counters of the block device that has it."""
+    device = os.stat(path).st_dev
+    return Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+
+
 class Broker:
     """A broker process on a port of its own with an empty data directory; use it in a `with`."""
 
@@ -47,7 +77,7 @@ class Broker:
         self.options = list(options)
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self.dir = WORK / "run" / f"{type(self).__name__.lower()}-{self.port}"
+        self.dir = RUN / f"{type(self).__name__.lower()}-{self.port}"
         self.log = self.dir / "log"
 
     def __enter__(self):
@@ -61,7 +91,7 @@ class Broker:
 
     def __exit__(self, *_):
         self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        empty(self.dir)
 
     def launch(self):
         """Starts the process and waits for its first Metadata reply: how long that was is `start_s`."""
@@ -129,10 +159,8 @@ class Broker:
     def disk_bytes(self):
         """Bytes written to the block device so far; what is only in memory is written first."""
         os.sync()
-        device = os.stat(self.dir).st_dev
-        stat = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
         # Sectors there are of 512 bytes, whatever the device's are.
-        return int(stat.read_text().split()[6]) * 512
+        return int(device_stat(self.dir)[6]) * 512
 
     def memory_mb(self, what):
         """VmRSS (resident now) or VmHWM (the most so far), in MB of 1,000,000 bytes."""

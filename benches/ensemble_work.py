@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 
-from brokers import Broker
+from brokers import RUN, Broker
 from ensembles import VOTERS
 from fetch import WORK, Failed, run
 from work import flush_floor
@@ -146,7 +146,7 @@ class SnapshotWatch:
 
 def snapshot_while_serving(ensemble, load, seconds):
     """Writes, 16 under way, until every server has taken a snapshot by itself, and what they were like meanwhile."""
-    path, operations, spans = WORK / "run" / "writes", [], []
+    path, operations, spans = RUN / "writes", [], []
     load.write(16, seconds / 2, KEYS, SIZE)
     with SnapshotWatch(ensemble) as watch:
         deadline = time.monotonic() + SNAPSHOTS_WITHIN_S

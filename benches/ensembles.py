@@ -7,14 +7,13 @@ import http.client
 import json
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from brokers import Broker, Dohle, free_port
+from brokers import Broker, Dohle, empty, free_port
 from fetch import DOHLE, LIMIT_S, WORK, Failed
 from probe import KafkaProbe, Writers, ZooKeeperProbe
 
@@ -140,7 +139,7 @@ class Member:
         if process and process.poll() is None:
             process.kill()
             process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        empty(self.dir)
 
     def signal(self, what):
         self.process.send_signal(what)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
+from brokers import let_the_disk_rest, sweep
 from fetch import DOHLE, Failed, build_dohle, run
 
 
@@ -76,6 +77,7 @@ class Results:
             print(f"{row} | {name} | {figure} = {value:.4g}", file=sys.stderr, flush=True)
 
     def measure(self, row, work, name, kind, settings):
+        let_the_disk_rest()
         try:
             with kind(settings) as side:
                 self.note(row, name, work(side))
@@ -101,6 +103,7 @@ def compare(options, suites):
     if options.list or not chosen:
         sys.exit("\n".join(row[0] for suite in suites for row in suite.rows(few)))
     load_before = os.getloadavg()[0]
+    sweep()
     wanted = (options.this, options.against)
     versions = []
     if "dohle" in wanted:
@@ -117,5 +120,6 @@ def compare(options, suites):
             results.note(report.FLOOR, "floor", suite.floor(few))
             results.measure_all(suite, rows, sides)
         text = report.write(head, results.figures, results.failures, columns)
+    sweep()
     print(text)
     sys.exit(bool(results.failures))

@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for that until the other file is full, while producers wait for each sync of the journal, on the same
 //! disk. So it goes one log at a time with a pause behind each, and only as fast as the other file fills; when
-//! it falls behind, and at the end, it goes as fast as it can. Owned by the flusher of the directory.
+//! it falls behind, and at the end, the rest is synced together. Owned by the flusher of the directory.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -21,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// All should be done when the other file is this full, and is done at once when it is that full.
 const DONE_AT_PERCENT: u64 = 50;
 const HURRY_AT_PERCENT: u64 = 75;
+/// Who is this part of all logs behind cannot keep up one by one: the rest is synced together.
+const BEHIND_SHARE: u64 = 4;
 
 /// How full the other file is.
 #[derive(Debug, Default)]
@@ -41,9 +43,12 @@ enum Step {
 impl Pace {
     fn next(&self, done: usize, total: usize) -> Step {
         let filled = *self.filled_percent.lock();
-        if filled >= HURRY_AT_PERCENT {
+        let total = total as u64;
+        let due = (filled.saturating_mul(total) / DONE_AT_PERCENT).min(total);
+        let behind = due.saturating_sub(done as u64);
+        if filled >= HURRY_AT_PERCENT || behind * BEHIND_SHARE > total {
             Step::AllTheRest
-        } else if (done as u64) * DONE_AT_PERCENT >= filled * total as u64 {
+        } else if behind == 0 {
             Step::Pause
         } else {
             Step::One
@@ -161,6 +166,8 @@ mod tests {
         assert_eq!(next(10, 10), Step::One);
         assert_eq!(next(10, 19), Step::One);
         assert_eq!(next(10, 20), Step::Pause);
+        assert_eq!(next(20, 15), Step::One);
+        assert_eq!(next(20, 14), Step::AllTheRest);
         assert_eq!(next(74, 99), Step::One);
         assert_eq!(next(75, 99), Step::AllTheRest);
         assert_eq!(next(u64::MAX, 0), Step::AllTheRest);
