@@ -15,6 +15,8 @@ pub mod log_dirs;
 pub mod records;
 pub mod seek;
 pub mod tools;
+mod tools_configs;
+mod tools_groups;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
