@@ -442,6 +442,7 @@ fn open_log(
         recovery_point: Offset::ZERO,
         log_start,
         clean,
+        has_journal: true,
     };
     open(Arc::clone(storage), Path::new(DIR), opened, &|_| {})
 }

@@ -55,6 +55,11 @@ pub(super) fn path(dir: &Path, which: usize) -> PathBuf {
     dir.join(format!("durable-{which}.journal"))
 }
 
+/// Whether a file of a log directory is one of a journal.
+pub(super) fn is_journal(name: &str) -> bool {
+    (0..2).any(|which| path(Path::new(""), which) == Path::new(name))
+}
+
 /// Why a group was not made safe.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {

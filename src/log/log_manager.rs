@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::checkpoint;
 use super::future_log;
+use super::journal;
 use super::journal_replay::{self, JournalContents};
 use super::log_config::LogConfig;
 use super::log_dir::{LogDir, LogDirFailureChannel, LogDirOffline};
@@ -313,7 +314,9 @@ impl LogManager {
         let log_starts = read(checkpoint::LOG_START_OFFSETS)?;
         let cleaned = read(checkpoint::CLEANER_OFFSETS)?;
         let mut waiting = Vec::new();
-        for entry in storage.list(dir).map_err(OpenError::at(dir))? {
+        let entries = storage.list(dir).map_err(OpenError::at(dir))?;
+        let has_journal = entries.iter().any(|entry| journal::is_journal(&entry.name));
+        for entry in entries {
             if !entry.is_dir {
                 continue;
             }
@@ -336,10 +339,7 @@ impl LogManager {
                 Ok(id) => id.unwrap_or_default(),
                 // It is synced with the first flush: before that a crash may leave anything in it.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData && !clean => {
-                    let stray = dir.join(directory_name(&topic_partition, STRAY_SUFFIX));
-                    tracing::error!(%error, to = %stray.display(), "a log has lost its topic's id and is put aside");
-                    storage
-                        .rename(&path, &stray)
+                    self.put_aside(&path, &topic_partition, &error)
                         .map_err(OpenError::at(&path))?;
                     continue;
                 }
@@ -351,6 +351,7 @@ impl LogManager {
                 recovery_point: at(&recovery_points),
                 log_start: at(&log_starts),
                 clean,
+                has_journal,
                 topic_partition: topic_partition.clone(),
             };
             waiting.push((path, open, at(&high_watermarks)));
@@ -368,11 +369,39 @@ impl LogManager {
             tracing::info!(dir = %dir.display(), logs = waiting.len(), "the last shutdown was not clean: recovering logs");
         }
         let mut found = self.open_all(waiting, threads.max(1), &journal, progress)?;
+        if !clean {
+            // Before there may be a journal: from then on a hole above a recovery point is a loss.
+            let recovered = found.iter().map(|found| &found.log);
+            let points = recovered.map(|log| (log.topic_partition().clone(), log.recovery_point()));
+            self.checkpoint(CheckpointKind::RecoveryPoint, dir, &points.collect())
+                .map_err(OpenError::at(dir))?;
+        }
         empty_journal()?;
         for FoundLog { log, .. } in &mut found {
             log.set_cleaner_checkpoint(cleaned.get(log.topic_partition()).copied());
         }
         Ok(found)
+    }
+
+    /// A log of which nobody knows whose it is: out of the way with it, for good where no record is in it.
+    fn put_aside(
+        &self,
+        path: &Path,
+        topic_partition: &TopicPartition,
+        error: &io::Error,
+    ) -> io::Result<()> {
+        let entries = self.storage.list(path)?;
+        if !entries
+            .iter()
+            .any(|entry| entry.name.ends_with(".log") && entry.len > 0)
+        {
+            tracing::info!(%error, "a log that never came to the disk is removed");
+            return self.storage.remove_dir_all(path);
+        }
+        let stray = directory_name(topic_partition, STRAY_SUFFIX);
+        let stray = path.parent().unwrap_or(path).join(stray);
+        tracing::error!(%error, to = %stray.display(), "a log has lost its topic's id and is put aside");
+        self.storage.rename(path, &stray)
     }
 
     /// In the order in which they are to be opened from the end: first those with the most to read, so that no

@@ -210,16 +210,24 @@ fn whose_data_it_is_is_on_disk_with_the_first_flush() {
     // Before, the crash may leave an empty file: the log is put aside, and the broker starts.
     let before: Arc<dyn Storage> =
         Arc::new(disk.after_crash(unflushed, crate::log::crash::Luck::Everything));
-    let metadata = Path::new(DIR)
-        .join("t-0")
-        .join(checkpoint::PARTITION_METADATA);
-    before
-        .open(&metadata, OpenMode::Write)
-        .unwrap()
-        .truncate(0)
-        .unwrap();
+    let log_dir = Path::new(DIR).join("t-0");
+    let cut_to_nothing = |name: &str| {
+        let file = before.open(&log_dir.join(name), OpenMode::Write).unwrap();
+        file.truncate(0).unwrap();
+    };
+    cut_to_nothing(checkpoint::PARTITION_METADATA);
     assert!(load(&manager(&before)).is_empty());
-    assert!(names(&before).iter().any(|name| name.ends_with("-stray")));
+    let strays = |names: BTreeSet<String>| names.iter().filter(|n| n.ends_with("-stray")).count();
+    assert_eq!(strays(names(&before)), 1);
+
+    // Where no record is in it either, there is nothing to put aside.
+    let stray = names(&before).into_iter().find(|n| n.ends_with("-stray"));
+    let stray = Path::new(DIR).join(stray.unwrap());
+    before.rename(&stray, &log_dir).unwrap();
+    cut_to_nothing("00000000000000000000.log");
+    assert!(load(&manager(&before)).is_empty());
+    assert_eq!(strays(names(&before)), 0);
+    assert!(!before.exists(&log_dir));
 }
 
 #[test]

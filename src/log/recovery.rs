@@ -38,6 +38,8 @@ pub struct OpenLog {
     /// From the checkpoint: DeleteRecords may have moved it above the first segment.
     pub log_start: Offset,
     pub clean: bool,
+    /// Its directory has a journal: who compacted here has done so below the recovery point.
+    pub has_journal: bool,
 }
 
 /// Opens what is there. `progress` hears of bytes read in a recovery.
@@ -269,10 +271,10 @@ impl Recovery<'_> {
         let mut at = first;
         while let Some(segment) = segments.get_mut(at) {
             let base_offset = segment.base_offset();
-            // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost.
-            let hole = base_offset > end
-                && base_offset > recovery_point
-                && !self.config.cleanup_policy.compact;
+            // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost. Kafka
+            // compacts above the recovery point, too.
+            let by_kafka = self.config.cleanup_policy.compact && !open.has_journal;
+            let hole = base_offset > end && base_offset > recovery_point && !by_kafka;
             if at > first && (base_offset < end || hole) {
                 break;
             }

@@ -52,6 +52,7 @@ pub(crate) fn open_log(config: LogConfig, clean: bool, recovery_point: i64) -> O
         recovery_point: Offset(recovery_point),
         log_start: Offset::ZERO,
         clean,
+        has_journal: true,
     }
 }
 

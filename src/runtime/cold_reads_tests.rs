@@ -39,6 +39,7 @@ fn partition(index: i32) -> (ColdStorage, Arc<Partition>) {
         recovery_point: Offset::ZERO,
         log_start: Offset::ZERO,
         clean: true,
+        has_journal: true,
     };
     let log = open(Arc::new(disk.clone()), &dir, found, &|_| {}).unwrap();
     let place = Place {

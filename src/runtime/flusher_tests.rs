@@ -44,6 +44,7 @@ impl World {
                     recovery_point: Offset::ZERO,
                     log_start: Offset::ZERO,
                     clean: true,
+                    has_journal: true,
                 };
                 let log = open(Arc::new(disk.clone()), &dir, found, &|_| {}).unwrap();
                 let partition = Arc::new(Partition::new(

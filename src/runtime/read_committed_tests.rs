@@ -41,6 +41,7 @@ fn partition(options: &[(&str, &str)]) -> Arc<Partition> {
         recovery_point: Offset::ZERO,
         log_start: Offset::ZERO,
         clean: true,
+        has_journal: true,
     };
     let log = open(storage, dir, found, &|_| {}).unwrap();
     let place = Place {

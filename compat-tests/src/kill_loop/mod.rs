@@ -217,25 +217,10 @@ impl Victim {
     /// `kill -9`, and the power with it.
     fn kill(&mut self) -> Result<()> {
         self.summary.kills += 1;
-        match &mut self.disk {
-            Some(disk) if self.random.random_ratio(1, 2) => {
-                // The process lives to see it.
-                disk.cut_power()?;
-                let grace = Duration::from_millis(self.random.random_range(0..20));
-                std::thread::sleep(grace);
-                self.broker.end_anyhow(Signal::KILL)?;
-                disk.restore_power()?;
-                self.summary.power_cuts += 1;
-            }
-            Some(disk) => {
-                self.broker.end_anyhow(Signal::KILL)?;
-                disk.cut_power()?;
-                disk.restore_power()?;
-                self.summary.power_cuts += 1;
-            }
-            None => {
-                self.broker.end_anyhow(Signal::KILL)?;
-            }
+        self.broker.end_anyhow(Signal::KILL)?;
+        if let Some(disk) = &mut self.disk {
+            disk.lose_power()?;
+            self.summary.power_cuts += 1;
         }
         Ok(())
     }
