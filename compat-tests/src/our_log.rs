@@ -52,6 +52,7 @@ impl OurLog {
             recovery_point: Offset(opening.recovery_point),
             log_start: Offset(opening.log_start),
             clean: opening.clean,
+            has_journal: false,
         };
         Ok(open(Arc::new(RealStorage), dir, opened, &|_| {})?)
     }

@@ -88,6 +88,7 @@ fn open_log(storage: &Arc<dyn Storage>, dir: &Path) -> io::Result<PartitionLog> 
         recovery_point: Offset(i64::MAX),
         log_start: Offset::ZERO,
         clean: true,
+        has_journal: false,
     };
     open(Arc::clone(storage), dir, open_log, &|_| {})
 }
