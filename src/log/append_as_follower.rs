@@ -4,11 +4,12 @@ use std::io::{self, IoSlice};
 
 use super::append::{AppendError, AppendInfo};
 use super::append_as_leader::marker_of;
+use super::log_segment::LARGEST_RELATIVE_OFFSET;
 use super::partition_log::PartitionLog;
 use super::producer_state_manager::ProducerBatch;
 use crate::protocol::end_txn_marker::EndTxnMarker;
 use crate::protocol::record_batch::{BatchError, BatchHeader, Batches, ensure_crc};
-use crate::types::{LeaderEpoch, Offset, TimestampMs};
+use crate::types::{LeaderEpoch, TimestampMs};
 
 /// A batch of the leader's, and what it says of a transaction.
 type LeadersBatch = (BatchHeader, Option<EndTxnMarker>);
@@ -57,7 +58,7 @@ impl PartitionLog {
             let header = &batch.0;
             if self.must_roll(header, pending_bytes, header.last_offset(), now)? {
                 self.write_pending(records, &mut pending)?;
-                self.roll_to(header.base_offset)?;
+                self.roll_for(header)?;
             }
             pending.len += header.size_in_bytes();
             pending.batches.push(batch);
@@ -117,10 +118,14 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Rolls to where the next batch begins: a leader's log may have holes where it was compacted.
-    fn roll_to(&mut self, base_offset: Offset) -> io::Result<()> {
+    /// A leader's log may have holes where it was compacted. The new segment begins before the hole where it can: one
+    /// between two segments looks like a lost end after a crash.
+    fn roll_for(&mut self, batch: &BatchHeader) -> io::Result<()> {
+        if batch.last_offset().0.saturating_sub(self.log_end.0) <= LARGEST_RELATIVE_OFFSET {
+            return self.roll();
+        }
         let end = self.log_end;
-        self.log_end = base_offset.max(end);
+        self.log_end = batch.base_offset.max(end);
         let rolled = self.roll();
         if rolled.is_err() {
             self.log_end = end;

@@ -2,9 +2,9 @@ use super::super::crash::{CrashStorage, Luck};
 use super::super::journal_replay;
 use super::super::memory::MemStorage;
 use super::super::test_log::*;
-use super::super::{OpenLog, PartitionLog, open};
+use super::super::{LogConfig, OpenLog, PartitionLog, open};
 use super::*;
-use crate::types::TopicPartition;
+use crate::types::{LeaderEpoch, TimestampMs, TopicPartition};
 
 fn dir() -> PathBuf {
     "/data".into()
@@ -118,6 +118,30 @@ fn a_lost_end_is_not_taken_for_a_hole_of_compaction() {
     let contents = journal_replay::read(&*storage, &dir()).unwrap();
     contents.replay(&mut after).unwrap();
     assert_eq!(after.log_end_offset(), Offset(4));
+}
+
+/// A copy of a compacted log, or a follower's, takes the holes over.
+#[test]
+fn the_holes_of_a_leader_are_no_lost_ends() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let mut log = rooted(&storage, 0);
+    let mut wanted = vec![0];
+    for base in [100, 200, 1 << 40, (1 << 40) + 5] {
+        let mut copied = batch(2, 1, 100);
+        copied[..8].copy_from_slice(&i64::to_be_bytes(base));
+        // Each where a segment begins.
+        log.set_config(LogConfig {
+            segment_bytes: 1,
+            ..config()
+        });
+        log.append_as_follower(&copied, LeaderEpoch(0), TimestampMs(2))
+            .unwrap();
+        wanted.push(base);
+    }
+    let opened = open_log(config(), false, 0);
+    let after = open(Arc::clone(&storage), log.directory(), opened, &|_| {}).unwrap();
+    let found: Vec<i64> = all_batches(&after, 0).iter().map(|batch| batch.0).collect();
+    assert_eq!(found, wanted);
 }
 
 #[test]

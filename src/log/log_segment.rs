@@ -18,6 +18,9 @@ use super::time_index::{self, TimeEntry, TimeIndex};
 use super::transaction_index::{AbortedTxn, TransactionIndex, TxnIndexSearchResult};
 use crate::types::{Offset, TimestampMs};
 
+/// From a segment's base: its indexes, and Kafka's, have 31 bits for it.
+pub(super) const LARGEST_RELATIVE_OFFSET: i64 = i32::MAX as i64;
+
 /// The largest timestamp of a segment, and the last offset of a batch that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Largest {

@@ -14,7 +14,7 @@ use super::cleaner::Cleaning;
 use super::flush::{FlushPoint, FlushesInFlight};
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::log_config::LogConfig;
-use super::log_segment::LogSegment;
+use super::log_segment::{LARGEST_RELATIVE_OFFSET, LogSegment};
 use super::offset_index;
 use super::producer_recovery::{snapshot_path, write_snapshot};
 use super::producer_state_manager::ProducerStateManager;
@@ -312,7 +312,7 @@ impl PartitionLog {
         let active = self.active_mut()?;
         let age_ms = active.age_ms(&*storage, now, batch.max_timestamp)?;
         let filled = u64::from(active.size()) + u64::from(pending);
-        if active.relative(last_offset) > i32::MAX as u32 {
+        if i64::from(active.relative(last_offset)) > LARGEST_RELATIVE_OFFSET {
             return Ok(true);
         }
         if filled == 0 {

@@ -354,7 +354,8 @@ fn a_follower_takes_what_its_leader_has() {
             .iter()
             .map(|s| s.base_offset().0)
             .collect::<Vec<_>>(),
-        [0, 7]
+        [0, 3],
+        "before the hole: one between segments looks like a lost end"
     );
     assert_eq!(
         log.epochs.entries(),

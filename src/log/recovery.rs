@@ -16,7 +16,7 @@ use super::checkpoint;
 use super::cleaner;
 use super::leader_epoch_cache::LeaderEpochCache;
 use super::log_config::LogConfig;
-use super::log_segment::LogSegment;
+use super::log_segment::{LARGEST_RELATIVE_OFFSET, LogSegment};
 use super::partition_log::{LogParts, PartitionLog, remove_files};
 use super::producer_recovery::{
     ProducerSnapshots, adopt_indexes, check_transaction_indexes, invalid, producers_at,
@@ -269,12 +269,16 @@ impl Recovery<'_> {
             (self.producers, _) = producers_at(self.storage, sources, from)?;
         }
         let mut at = first;
+        let mut before = Offset::ZERO;
         while let Some(segment) = segments.get_mut(at) {
             let base_offset = segment.base_offset();
-            // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost. Kafka
-            // compacts above the recovery point, too.
+            // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost, if that could
+            // go so far. Kafka compacts above the recovery point, too.
             let by_kafka = self.config.cleanup_policy.compact && !open.has_journal;
-            let hole = base_offset > end && base_offset > recovery_point && !by_kafka;
+            let could_reach = base_offset.0 - before.0 - 1 <= LARGEST_RELATIVE_OFFSET;
+            let hole =
+                base_offset > end && base_offset > recovery_point && could_reach && !by_kafka;
+            before = base_offset;
             if at > first && (base_offset < end || hole) {
                 break;
             }

@@ -394,14 +394,14 @@ fn without_snapshots_the_producers_are_read_out_of_all_segments() {
 }
 
 #[test]
-fn a_reader_behind_a_hole_begins_with_the_next_segment() {
+fn a_reader_in_a_hole_begins_behind_it() {
     let storage = memory();
     let mut leader = long_log(&storage);
     let second = read_bytes(&leader, 11, usize::MAX, 33, true);
     let (first, rest) = second.split_at(second.len() / 11);
     leader.truncate_fully_and_start_at(Offset(0)).unwrap();
     send(&mut leader, 9, 0);
-    // What a compacted leader has: nothing between 1 and 11, where a segment begins.
+    // What a compacted leader has: nothing between 1, where a segment begins, and 11.
     for (segment_bytes, bytes) in [(first.len() as u32, first), (1 << 20, rest)] {
         let config = LogConfig {
             segment_bytes,
@@ -412,7 +412,7 @@ fn a_reader_behind_a_hole_begins_with_the_next_segment() {
             .append_as_follower(bytes, LeaderEpoch(0), TimestampMs(0))
             .unwrap();
     }
-    assert_eq!(leader.segments[1].base_offset(), Offset(11));
+    assert_eq!(leader.segments[1].base_offset(), Offset(1));
     let found = leader
         .read(Offset(3), 1, Offset(22), true)
         .unwrap()
