@@ -373,7 +373,8 @@ impl LogManager {
             // Before there may be a journal: from then on a hole above a recovery point is a loss.
             let recovered = found.iter().map(|found| &found.log);
             let points = recovered.map(|log| (log.topic_partition().clone(), log.recovery_point()));
-            self.checkpoint(CheckpointKind::RecoveryPoint, dir, &points.collect())
+            let written = self.checkpoint(CheckpointKind::RecoveryPoint, dir, &points.collect());
+            unless_full(written, dir, "its recovery points are not written yet")
                 .map_err(OpenError::at(dir))?;
         }
         empty_journal()?;
@@ -587,12 +588,22 @@ impl LogManager {
 /// What a crash has left in the page cache may not be on disk; who reads the log once it is led must not have to wait
 /// for that. Where there is no room for it now, the flusher does it later.
 fn flush_recovered(log: &mut PartitionLog) -> io::Result<()> {
-    match log.flush_now() {
+    let flushed = log.flush_now();
+    unless_full(
+        flushed,
+        log.directory(),
+        "a recovered log is not flushed yet",
+    )
+}
+
+/// What can wait for room does.
+fn unless_full(done: io::Result<()>, at: &Path, what: &str) -> io::Result<()> {
+    match done {
         Err(error) if is_disk_full(&error) || is_process_limit(&error) => {
-            tracing::warn!(partition = %log.topic_partition(), %error, "a recovered log is not flushed yet");
+            tracing::warn!(at = %at.display(), %error, "{what}");
             Ok(())
         }
-        flushed => flushed,
+        done => done,
     }
 }
 

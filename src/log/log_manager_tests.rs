@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::log::crash::CrashStorage;
+use crate::log::fault::{ENOSPC, FaultStorage, Op};
 use crate::log::memory::MemStorage;
 use crate::log::storage::OpenMode;
 use crate::log::storage::RealStorage;
@@ -228,6 +229,28 @@ fn whose_data_it_is_is_on_disk_with_the_first_flush() {
     assert!(load(&manager(&before)).is_empty());
     assert_eq!(strays(names(&before)), 0);
     assert!(!before.exists(&log_dir));
+}
+
+#[test]
+fn a_start_after_a_crash_says_what_is_on_disk_if_there_is_room_to() {
+    let disk = FaultStorage::new(Arc::new(MemStorage::default()));
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let logs = manager(&storage);
+    let t = TopicPartition::new("t", 0);
+    let mut log = logs.create(&t, id(1), config(), &logs.dirs()[0]).unwrap();
+    append(&mut log, &batch(0, 3, 1));
+    flush(&mut log);
+    drop(logs);
+    let recovery_points = Path::new(DIR).join(checkpoint::RECOVERY_POINTS);
+    let logs = manager(&storage);
+    disk.fail(DIR, Op::Write, ENOSPC);
+    assert_eq!(load(&logs)[0].log.log_end_offset(), Offset(3));
+    disk.heal();
+    assert!(!storage.exists(&recovery_points));
+    drop(logs);
+    load(&manager(&storage));
+    let written = checkpoint::read_offsets(&*storage, &recovery_points).unwrap();
+    assert_eq!(written.get(&t), Some(&Offset(3)));
 }
 
 #[test]

@@ -275,7 +275,7 @@ impl Recovery<'_> {
             // A hole is legitimate where compaction made it; elsewhere the end of the segment before is lost, if that could
             // go so far. Kafka compacts above the recovery point, too.
             let by_kafka = self.config.cleanup_policy.compact && !open.has_journal;
-            let could_reach = base_offset.0 - before.0 - 1 <= LARGEST_RELATIVE_OFFSET;
+            let could_reach = base_offset.0.saturating_sub(before.0) - 1 <= LARGEST_RELATIVE_OFFSET;
             let hole =
                 base_offset > end && base_offset > recovery_point && could_reach && !by_kafka;
             before = base_offset;
