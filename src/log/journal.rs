@@ -55,9 +55,9 @@ pub(super) fn path(dir: &Path, which: usize) -> PathBuf {
     dir.join(format!("durable-{which}.journal"))
 }
 
-/// Whether a file of a log directory is one of a journal.
-pub(super) fn is_journal(name: &str) -> bool {
-    (0..2).any(|which| path(Path::new(""), which) == Path::new(name))
+/// Whether a directory has ever had one.
+pub(super) fn exists(storage: &dyn Storage, dir: &Path) -> bool {
+    (0..2).any(|which| storage.exists(&path(dir, which)))
 }
 
 /// Why a group was not made safe.

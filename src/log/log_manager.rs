@@ -314,9 +314,8 @@ impl LogManager {
         let log_starts = read(checkpoint::LOG_START_OFFSETS)?;
         let cleaned = read(checkpoint::CLEANER_OFFSETS)?;
         let mut waiting = Vec::new();
-        let entries = storage.list(dir).map_err(OpenError::at(dir))?;
-        let has_journal = entries.iter().any(|entry| journal::is_journal(&entry.name));
-        for entry in entries {
+        let has_journal = journal::exists(storage, dir);
+        for entry in storage.list(dir).map_err(OpenError::at(dir))? {
             if !entry.is_dir {
                 continue;
             }

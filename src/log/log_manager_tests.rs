@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::log::Journal;
 use crate::log::crash::CrashStorage;
 use crate::log::fault::{ENOSPC, FaultStorage, Op};
 use crate::log::memory::MemStorage;
@@ -229,6 +230,35 @@ fn whose_data_it_is_is_on_disk_with_the_first_flush() {
     assert!(load(&manager(&before)).is_empty());
     assert_eq!(strays(names(&before)), 0);
     assert!(!before.exists(&log_dir));
+}
+
+/// See `a_lost_end_is_not_taken_for_a_hole_of_compaction`: that there is a journal is seen by its files.
+#[test]
+fn the_lost_end_of_a_compacted_log_comes_from_the_journal() {
+    let storage: Arc<dyn Storage> = Arc::new(MemStorage::default());
+    let logs = manager(&storage);
+    let t = TopicPartition::new("t", 0);
+    let mut log = logs.create(&t, id(1), config(), &logs.dirs()[0]).unwrap();
+    append(&mut log, &batch(1, 1, 10));
+    flush(&mut log);
+    let flushed_bytes = log.size_bytes();
+    let mut journal = Journal::new(Arc::clone(&storage), DIR.into(), 1 << 20);
+    (0..2).for_each(|which| journal.preparation(which, true)().unwrap());
+    append(&mut log, &batch(2, 3, 100));
+    let part = log.begin_journal(u32::MAX).unwrap().unwrap();
+    journal.write(&[&part]).unwrap();
+    log.roll().unwrap();
+    let first = log.directory().join("00000000000000000000.log");
+    let first = storage.open(&first, OpenMode::Write).unwrap();
+    first.truncate(flushed_bytes).unwrap();
+    drop(logs);
+
+    let mut compacted = config();
+    compacted.cleanup_policy.compact = true;
+    let found = manager(&storage)
+        .load(&|_| compacted.clone(), 1, &RecoveryProgress::default())
+        .unwrap();
+    assert_eq!(all_batches(&found[0].log, 0), [(0, 0, 1), (1, 0, 3)]);
 }
 
 #[test]
