@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::block_writer::{BLOCK_BYTES, BlockWriter};
 use super::flush::JournalPart;
-use super::storage::{File, FileSystem, OpenMode, Storage, read_exact_at};
+use super::storage::{FileSystem, OpenMode, Storage, read_exact_at};
 use crate::types::{Offset, PartitionId, TopicId};
 
 pub(super) const MAGIC: u32 = 0x444a_4731;
@@ -79,12 +80,10 @@ pub struct Journal {
     /// Of one file.
     capacity: u64,
     active: usize,
-    /// `None` until something is written to it.
-    file: Option<Arc<dyn File>>,
-    position: u64,
+    /// Of the active file; `None` until something is written to it.
+    writer: Option<BlockWriter>,
     generation: u64,
     groups: u32,
-    buffer: Vec<u8>,
 }
 
 impl Journal {
@@ -96,11 +95,9 @@ impl Journal {
             dir,
             capacity,
             active: 0,
-            file: None,
-            position: 0,
+            writer: None,
             generation: 1,
             groups: 0,
-            buffer: Vec::new(),
         }
     }
 
@@ -108,32 +105,24 @@ impl Journal {
     /// *other* file must be settled, and then `switch` called.
     pub fn fits(&self, parts: usize, bytes: usize) -> bool {
         let group = GROUP_HEADER_BYTES + parts * ENTRY_HEADER_BYTES + bytes;
-        self.position + group as u64 <= self.capacity
+        self.position() + group as u64 <= self.capacity
     }
 
     /// Goes on at the start of the other file; what is in it is not needed any more.
     pub fn switch(&mut self) {
         self.active = 1 - self.active;
-        self.file = None;
-        self.position = 0;
+        self.writer = None;
         self.groups = 0;
         self.generation += 1;
     }
 
     /// Makes the parts safe, all or none. Blocks on the disk.
     pub fn write(&mut self, parts: &[&JournalPart]) -> Result<(), JournalError> {
-        self.begin_group();
+        let group = self.begin_group().map_err(JournalError::Write)?;
         for part in parts {
-            self.put_entry(
-                part.topic_id,
-                part.partition,
-                EntryKind::Batches,
-                part.from,
-                part.len,
-            );
-            let from = self.buffer.len();
-            self.buffer.resize(from + part.bytes(), 0);
-            let room = self.buffer.get_mut(from..).unwrap_or_default();
+            let id = (part.topic_id, part.partition);
+            put_entry(group, id, EntryKind::Batches, part.from, part.len);
+            let room = group.push_zeroes(part.bytes());
             read_exact_at(&*part.file, room, u64::from(part.position))
                 .map_err(JournalError::Write)?;
         }
@@ -143,35 +132,34 @@ impl Journal {
     /// From here on no earlier entry of this log counts. For a log that is about to be cut, and whose own files
     /// have all that is to stay.
     pub fn void(&mut self, topic_id: TopicId, partition: PartitionId) -> Result<(), JournalError> {
-        self.begin_group();
-        self.put_entry(topic_id, partition, EntryKind::Void, Offset::ZERO, 0);
+        let group = self.begin_group().map_err(JournalError::Write)?;
+        let id = (topic_id, partition);
+        put_entry(group, id, EntryKind::Void, Offset::ZERO, 0);
         self.finish_group(1)
     }
 
-    fn begin_group(&mut self) {
-        self.buffer.clear();
-        self.buffer.resize(GROUP_HEADER_BYTES, 0);
-    }
-
-    fn put_entry(
-        &mut self,
-        topic_id: TopicId,
-        partition: PartitionId,
-        kind: EntryKind,
-        from: Offset,
-        len: u32,
-    ) {
-        let buffer = &mut self.buffer;
-        buffer.extend_from_slice(topic_id.0.as_bytes());
-        buffer.extend_from_slice(&partition.0.to_be_bytes());
-        buffer.push(kind as u8);
-        buffer.extend_from_slice(&from.0.to_be_bytes());
-        buffer.extend_from_slice(&len.to_be_bytes());
+    /// One that was begun before and not finished is forgotten.
+    fn begin_group(&mut self) -> io::Result<&mut BlockWriter> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => {
+                let path = path(&self.dir, self.active);
+                BlockWriter::behind(self.storage.open(&path, OpenMode::Unbuffered)?, &[])
+            }
+        };
+        let writer = self.writer.insert(writer);
+        writer.discard();
+        writer.push_zeroes(GROUP_HEADER_BYTES);
+        Ok(writer)
     }
 
     fn finish_group(&mut self, entries: usize) -> Result<(), JournalError> {
         let too_long = || JournalError::Write(io::Error::other("a group is too long"));
-        let length = u32::try_from(self.buffer.len() - LENGTH_FROM).map_err(|_| too_long())?;
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        let group = writer.pushed();
+        let length = u32::try_from(group.len() - LENGTH_FROM).map_err(|_| too_long())?;
         let entries = u32::try_from(entries).map_err(|_| too_long())?;
         let mut header = Vec::with_capacity(GROUP_HEADER_BYTES);
         header.extend_from_slice(&MAGIC.to_be_bytes());
@@ -180,36 +168,22 @@ impl Journal {
         header.extend_from_slice(&self.generation.to_be_bytes());
         header.extend_from_slice(&self.groups.to_be_bytes());
         header.extend_from_slice(&entries.to_be_bytes());
-        if let Some(place) = self.buffer.get_mut(..GROUP_HEADER_BYTES) {
+        if let Some(place) = group.get_mut(..GROUP_HEADER_BYTES) {
             place.copy_from_slice(&header);
         }
-        let crc = crc32c::crc32c(self.buffer.get(CRC_FROM..).unwrap_or_default());
-        if let Some(place) = self.buffer.get_mut(4..CRC_FROM) {
+        let crc = crc32c::crc32c(group.get(CRC_FROM..).unwrap_or_default());
+        if let Some(place) = group.get_mut(4..CRC_FROM) {
             place.copy_from_slice(&crc.to_be_bytes());
         }
-        self.put_on_disk()
-    }
-
-    fn put_on_disk(&mut self) -> Result<(), JournalError> {
-        let file = self.open_active()?;
-        file.write_at(&mut [IoSlice::new(&self.buffer)], self.position)
-            .map_err(JournalError::Write)?;
-        file.sync_data().map_err(JournalError::Sync)?;
-        self.position += self.buffer.len() as u64;
+        writer.write(0).map_err(JournalError::Write)?;
+        writer.file().sync_data().map_err(JournalError::Sync)?;
         self.groups += 1;
         Ok(())
     }
 
-    fn open_active(&mut self) -> Result<Arc<dyn File>, JournalError> {
-        if let Some(file) = &self.file {
-            return Ok(Arc::clone(file));
-        }
-        let file = self
-            .storage
-            .open(&path(&self.dir, self.active), OpenMode::Write)
-            .map_err(JournalError::Write)?;
-        self.file = Some(Arc::clone(&file));
-        Ok(file)
+    /// Behind the last group of the active file.
+    fn position(&self) -> u64 {
+        self.writer.as_ref().map_or(0, BlockWriter::position)
     }
 
     /// Which of the two files is written now.
@@ -219,7 +193,7 @@ impl Journal {
 
     /// How full the active file is.
     pub fn filled_percent(&self) -> u64 {
-        self.position * 100 / self.capacity.max(1)
+        self.position() * 100 / self.capacity.max(1)
     }
 
     /// The disk that the journal and its logs are on; `None` where it cannot be synced as a whole.
@@ -234,7 +208,8 @@ impl Journal {
         which: usize,
         hurry: bool,
     ) -> impl FnOnce() -> io::Result<()> + Send + Sync + use<> {
-        let (storage, dir, capacity) = (Arc::clone(&self.storage), self.dir.clone(), self.capacity);
+        let (storage, dir) = (Arc::clone(&self.storage), self.dir.clone());
+        let capacity = self.capacity.next_multiple_of(BLOCK_BYTES as u64);
         move || {
             let file = storage.open(&path(&dir, which), OpenMode::Create)?;
             let zeros = vec![0; PREPARE_BYTES];
@@ -253,6 +228,20 @@ impl Journal {
             storage.sync_dir(&dir)
         }
     }
+}
+
+fn put_entry(
+    group: &mut BlockWriter,
+    (topic_id, partition): (TopicId, PartitionId),
+    kind: EntryKind,
+    from: Offset,
+    len: u32,
+) {
+    group.push(topic_id.0.as_bytes());
+    group.push(&partition.0.to_be_bytes());
+    group.push(&[kind as u8]);
+    group.push(&from.0.to_be_bytes());
+    group.push(&len.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -236,10 +236,10 @@ fn a_group_counts_whole_and_in_its_place_only() {
     for round in 2..6 {
         append(&mut log, &batch(round, 1, 50));
         journaled(&mut journal, &mut [&mut log]);
-        ends.push(journal.position);
+        ends.push(journal.position());
     }
     let file = storage.open(&path(&dir(), 0), OpenMode::Write).unwrap();
-    let mut whole = vec![0; usize::try_from(journal.position).unwrap()];
+    let mut whole = vec![0; usize::try_from(journal.position()).unwrap()];
     read_exact_at(&*file, &mut whole, 0).unwrap();
     // Every byte of the third group spoilt in turn: the first two still count.
     let third = usize::try_from(ends[2]).unwrap()..usize::try_from(ends[3]).unwrap();

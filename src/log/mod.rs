@@ -7,6 +7,7 @@ mod append;
 mod append_as_follower;
 mod append_as_leader;
 mod batch_scan;
+pub mod block_writer;
 mod checkpoint;
 pub mod cleaner;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::open_files::OpenFiles;
@@ -28,6 +28,9 @@ pub enum OpenMode {
     Write,
     /// It is made when it does not exist; what it holds stays.
     Create,
+    /// It must exist. What is written does not stay in memory, where the file system can do without: for what only a
+    /// recovery reads. Written by a `BlockWriter`.
+    Unbuffered,
 }
 
 /// A name in a directory.
@@ -210,6 +213,9 @@ impl Storage for RealStorage {
             .create(mode == OpenMode::Create)
             .truncate(false)
             .open(path)?;
+        if mode == OpenMode::Unbuffered {
+            set_direct(&file, true);
+        }
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -285,6 +291,16 @@ impl Storage for RealStorage {
     }
 }
 
+/// Past the page cache, or through it; whether that changed.
+fn set_direct(file: &fs::File, direct: bool) -> bool {
+    let Ok(flags) = rustix::fs::fcntl_getfl(file) else {
+        return false;
+    };
+    let mut wanted = flags;
+    wanted.set(OFlags::DIRECT, direct);
+    flags != wanted && rustix::fs::fcntl_setfl(file, wanted).is_ok()
+}
+
 impl File for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -335,6 +351,8 @@ impl File for RealFile {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => written,
                 Err(Errno::INTR) => continue,
+                // Not by such pieces, or not here at all.
+                Err(Errno::INVAL) if set_direct(&self.0, false) => continue,
                 Err(error) => return Err(error.into()),
             };
             done += written as u64;

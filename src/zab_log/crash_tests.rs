@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::log::storage::{DirEntry, Space};
+use crate::log::storage::{DirEntry, File, Space};
 use crate::state_machine::Tick;
 use crate::types::NodeId;
 use crate::zab::{Input, Peer, PeerOptions, Snapshot, Voters};

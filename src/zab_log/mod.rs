@@ -2,8 +2,8 @@
 //! `acceptedEpoch` and `currentEpoch`; all in the directory `zab` of the first log directory.
 //!
 //! Every `persist` is durable when it returns. Proposals that came together are one write and one
-//! `fdatasync`, into space that was written with zeroes before: a flush that does not make the file
-//! grow is cheaper. After an error nothing more is accepted: a flush that failed is never tried
+//! `fdatasync`, past the page cache and into space that was written with zeroes before: a flush that does not make the
+//! file grow is cheaper. After an error nothing more is accepted: a flush that failed is never tried
 //! again. Which proposals are committed is not known here.
 //!
 //! Wherever a crash comes, what is there afterwards is the history before a write or the one after it;
@@ -20,7 +20,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::log::storage::{File, Lock, OpenMode, Storage, write_atomically};
+use crate::log::block_writer::BlockWriter;
+use crate::log::storage::{Lock, OpenMode, Storage, write_atomically};
 use crate::types::Zxid;
 use crate::zab::{Proposal, Write};
 use place::Place;
@@ -34,8 +35,11 @@ const LOCK: &str = ".lock";
 const LOG_PREFIX: &str = "log.";
 /// A segment that is longer is followed by another.
 const SEGMENT_BYTES: u64 = 16 << 20;
-/// One flush in this many bytes makes a file grow.
+/// One flush in this many bytes makes a file grow; in a long file it is so much of its length, but no more than so
+/// many times as much, for whoever waits for that flush.
 const PREALLOCATED_BYTES: usize = 64 << 10;
+const PREALLOCATED_SHARE: u64 = 4;
+const PREALLOCATED_MOST: usize = 8;
 /// An older snapshot stays, with the log behind it, in case the newest cannot be read.
 const KEPT_SNAPSHOTS: usize = 2;
 
@@ -71,10 +75,8 @@ struct SegmentInfo {
 
 #[derive(Debug)]
 struct OpenSegment {
-    file: Arc<dyn File>,
+    writer: BlockWriter,
     salt: u32,
-    /// Where the next batch goes.
-    position: u64,
     /// Up to where the file was written, with batches or zeroes.
     written: u64,
 }
@@ -120,11 +122,11 @@ impl ZabLog {
         let (Some(open), Some(info)) = (self.open.as_mut(), self.segments.back_mut()) else {
             return Err(ZabLogError::Failed);
         };
-        let before = open.position;
+        let before = open.position();
         open.append(proposals, self.preallocated)
             .map_err(|error| ZabLogError::io(&info.path, error))?;
-        self.bytes_since_snapshot += open.position - before;
-        info.bytes = open.position;
+        self.bytes_since_snapshot += open.position() - before;
+        info.bytes = open.position();
         info.last = last.zxid;
         Ok(())
     }
@@ -163,12 +165,8 @@ impl ZabLog {
         file.write_at(&mut [IoSlice::new(&bytes), IoSlice::new(&zeroes)], 0)?;
         file.sync_data()?;
         self.storage.sync_dir(&self.dir)?;
-        Ok(OpenSegment {
-            file,
-            salt: header.salt,
-            position: segment::HEADER_LEN as u64,
-            written: (bytes.len() + zeroes.len()) as u64,
-        })
+        let written = (bytes.len() + zeroes.len()) as u64;
+        OpenSegment::open(&*self.storage, path, header.salt, &bytes, written)
     }
 
     /// The log that a restart would replay, in bytes.
@@ -239,27 +237,51 @@ impl ZabLog {
 }
 
 impl OpenSegment {
+    /// `so_far` is all that counts in the file, which is `written` bytes long.
+    fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        salt: u32,
+        so_far: &[u8],
+        written: u64,
+    ) -> io::Result<Self> {
+        let file = storage.open(path, OpenMode::Unbuffered)?;
+        Ok(Self {
+            writer: BlockWriter::behind(file, so_far),
+            salt,
+            written,
+        })
+    }
+
+    /// Where the next batch goes.
+    fn position(&self) -> u64 {
+        self.writer.position()
+    }
+
     fn is_full(&self) -> bool {
-        self.position >= SEGMENT_BYTES
+        self.position() >= SEGMENT_BYTES
     }
 
     fn append(&mut self, proposals: &[Proposal], preallocated: usize) -> io::Result<()> {
         let mut batch = Vec::new();
         segment::encode_batch(self.salt, proposals, &mut batch);
-        let end = self.position + batch.len() as u64;
-        if end > self.written {
+        self.writer.push(&batch);
+        let end = self.position() + batch.len() as u64;
+        let zeroes = if end > self.written {
             // The file grows: by more than this batch, so that the next ones find it written.
-            let zeroes = vec![0; preallocated];
-            let mut slices = [IoSlice::new(&batch), IoSlice::new(&zeroes)];
-            self.file.write_at(&mut slices, self.position)?;
-            self.written = end + zeroes.len() as u64;
+            self.written_ahead(preallocated)
         } else {
-            self.file
-                .write_at(&mut [IoSlice::new(&batch)], self.position)?;
-        }
-        self.file.sync_data()?;
-        self.position = end;
-        Ok(())
+            0
+        };
+        let written_to = self.writer.write(zeroes)?;
+        self.written = self.written.max(written_to);
+        self.writer.file().sync_data()
+    }
+
+    /// The more there is, the more will come: a long segment grows in as few steps as a short one.
+    fn written_ahead(&self, least: usize) -> usize {
+        let share = usize::try_from(self.position() / PREALLOCATED_SHARE).unwrap_or(least);
+        share.clamp(least, least * PREALLOCATED_MOST)
     }
 }
 

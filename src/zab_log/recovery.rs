@@ -123,14 +123,14 @@ impl ZabLog {
                 path,
                 first,
                 last: reader.last,
-                bytes: read.position,
+                bytes: read.position(),
             });
             open = Some(read);
         }
         reader.check_epochs(dir)?;
         // A process that was killed may have left what no flush was over for. From here on it is relied upon.
         if let Some(open) = &open {
-            open.file.sync_data().map_err(at_dir)?;
+            open.writer.file().sync_data().map_err(at_dir)?;
         }
         storage.sync_dir(dir).map_err(at_dir)?;
         let (recovered, bytes_since_snapshot) = (reader.recovered, reader.bytes);
@@ -328,7 +328,6 @@ impl LogReader<'_> {
             return Ok(None);
         }
         self.take(first, scanned.proposals, path)?;
-        let file = self.storage.open(path, OpenMode::Write).map_err(at_path)?;
         let end = scanned.end as u64;
         let mut written = bytes.len() as u64;
         if scanned.tail == Tail::Torn {
@@ -338,6 +337,7 @@ impl LogReader<'_> {
             }
             // Nobody was told that it is durable. It goes before anything is written over it.
             tracing::info!("cut the metadata log {} off at byte {end}", path.display());
+            let file = self.storage.open(path, OpenMode::Write).map_err(at_path)?;
             file.truncate(end).map_err(at_path)?;
             file.sync_data().map_err(at_path)?;
             written = end;
@@ -345,12 +345,10 @@ impl LogReader<'_> {
         if self.last > self.recovered.snapshot {
             self.bytes += end;
         }
-        Ok(Some(OpenSegment {
-            file,
-            salt: header.salt,
-            position: end,
-            written,
-        }))
+        let so_far = bytes.get(..scanned.end).unwrap_or_default();
+        OpenSegment::open(self.storage, path, header.salt, so_far, written)
+            .map(Some)
+            .map_err(at_path)
     }
 
     /// Proposals come without a hole, from the snapshot on.
