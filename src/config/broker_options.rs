@@ -106,7 +106,7 @@ option_table! {
         log_flush_interval_messages: i64 = "log.flush.interval.messages" "9223372036854775807" AtLeast(1), None, ClusterWide, [] "Records after which a log is flushed, whatever else asks for it.";
         log_flush_interval_ms: Option<i64> = "log.flush.interval.ms" "" Any, Ms, ClusterWide, [] "Time after which a log is flushed, whatever else asks for it.";
         log_max_open_files: i32 = "log.max.open.files" "0" AtLeast(0), None, ReadOnly, [] "Segment files that are open at most; others are opened again when they are read or written. 0: half of what the process may open.";
-        log_durable_journal_bytes: i64 = "log.durable.journal.bytes" "33554432" AtLeast(0), Bytes, ReadOnly, [] "Size of each of the two journal files of a log directory, through which small writes to many partitions become durable with one flush; 0: every log is flushed by its own files.";
+        log_durable_journal_bytes: i64 = "log.durable.journal.bytes" "33554432" AtLeast(0), Bytes, ReadOnly, [] "Size of each of the two journal files of a log directory, through which small writes, above all to many partitions, become durable with one flush; 0: every log is flushed by its own files.";
         log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms" "60000" AtLeast(0), Ms, ReadOnly, [] "How often recovery points are written down.";
         log_flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms" "60000" AtLeast(0), Ms, ReadOnly, [] "How often log start offsets are written down.";
         replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms" "5000" AtLeast(1), Ms, ReadOnly, [] "How often high watermarks are written down.";

@@ -23,8 +23,10 @@ use crate::parallel;
 
 /// More than this of one partition goes to its own files: written twice it would cost more than a sync saves.
 const JOURNAL_PART_BYTES: u32 = 128 << 10;
-/// The same for the only partition of a round.
+/// The same for the only partition of a round: its flush changes no metadata of the file system then.
 const JOURNAL_LONE_PART_BYTES: u32 = 16 << 10;
+/// One partition alone has had so many small flushes when a journal is made for it.
+const LONE_FLUSHES: u32 = 64;
 /// A group of the journal: what comes later in the round waits for it.
 const JOURNAL_GROUP_BYTES: usize = 4 << 20;
 /// Files synced at the same time.
@@ -95,22 +97,18 @@ impl Flusher {
 
     /// The thread's life.
     pub fn run(&self, metrics: &Arc<Metrics>) {
-        let mut journaling = self.journal.lock().take().map(|journal| Journaling {
-            file_system: journal.file_system(),
-            journal,
-            files: [JournalFile::Missing, JournalFile::Missing],
-            members: HashMap::new(),
-            settling: None,
-            metrics: Arc::clone(metrics),
-        });
+        let journal = self.journal.lock().take();
+        let mut journaling = journal.map(|journal| Journaling::new(journal, metrics));
         let mut gathered = Instant::now();
         while let Some(dirty) = self.next_round(gathered) {
             if dirty.len() > 1 {
                 gathered = Instant::now() + GATHER;
             }
-            let journal_bytes = journaling
-                .as_mut()
-                .map_or(0, |journaling| journaling.part_bytes(dirty.len()));
+            let journal_bytes = match &journaling {
+                Some(_) if dirty.len() > 1 => JOURNAL_PART_BYTES,
+                Some(_) => JOURNAL_LONE_PART_BYTES,
+                None => 0,
+            };
             let mut round = Round::begin(self, dirty, journal_bytes);
             if let Some(journaling) = &mut journaling {
                 round.files.extend(journaling.flush(round.parts));
@@ -223,6 +221,8 @@ enum JournalFile {
 struct Journaling {
     journal: Journal,
     files: [JournalFile; 2],
+    /// Of one partition alone, since the start.
+    lone_flushes: u32,
     /// Who has batches in the file that is written.
     members: HashMap<usize, Weak<Partition>>,
     /// Those of the other file are being flushed by their own files.
@@ -233,37 +233,38 @@ struct Journaling {
 }
 
 impl Journaling {
-    /// How much of a partition goes to the journal in a round of so many. A journal is made for several
-    /// partitions; a lone one uses it when it is there.
-    fn part_bytes(&mut self, partitions: usize) -> u32 {
-        match partitions {
-            1 if matches!(
-                self.files.get(self.journal.active()),
-                Some(JournalFile::Ready)
-            ) =>
-            {
-                JOURNAL_LONE_PART_BYTES
-            }
-            1 => 0,
-            _ => JOURNAL_PART_BYTES,
+    fn new(journal: Journal, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            file_system: journal.file_system(),
+            journal,
+            files: [JournalFile::Missing, JournalFile::Missing],
+            lone_flushes: 0,
+            members: HashMap::new(),
+            settling: None,
+            metrics: Arc::clone(metrics),
         }
     }
 
-    /// Whether the file can be written. One that is missing is made on a thread beside; `wait` waits for it.
+    /// Begins to make a file that is missing, on a thread beside; in a hurry where somebody would use it now.
+    fn prepare(&mut self, which: usize, hurry: bool) {
+        let Some(file) = self.files.get_mut(which) else {
+            return;
+        };
+        if let JournalFile::Missing = file {
+            let preparation = self.journal.preparation(which, hurry);
+            let thread = std::thread::Builder::new().name("journal-prepare".into());
+            // Without a thread it is tried again.
+            if let Ok(handle) = thread.spawn(preparation) {
+                *file = JournalFile::Preparing(handle);
+            }
+        }
+    }
+
+    /// Whether the file can be written; `wait` waits for one that is being made.
     fn is_ready(&mut self, which: usize, wait: bool) -> bool {
-        // The first is wanted by those who flush file by file meanwhile.
-        let hurry = which == self.journal.active();
-        let preparation = self.journal.preparation(which, hurry);
         let Some(file) = self.files.get_mut(which) else {
             return false;
         };
-        if let JournalFile::Missing = file {
-            let thread = std::thread::Builder::new().name("journal-prepare".into());
-            match thread.spawn(preparation) {
-                Ok(handle) => *file = JournalFile::Preparing(handle),
-                Err(_) => return false,
-            }
-        }
         if let JournalFile::Preparing(handle) = file
             && (wait || handle.is_finished())
             && let JournalFile::Preparing(handle) = std::mem::replace(file, JournalFile::Failed)
@@ -338,10 +339,18 @@ impl Journaling {
     /// Goes on to the other file where this one is full.
     fn make_room(&mut self, parts: usize, bytes: usize) -> bool {
         let active = self.journal.active();
+        if parts > 1 {
+            // Until it is there they are flushed file by file.
+            self.prepare(active, true);
+        } else if self.lone_flushes < LONE_FLUSHES {
+            self.lone_flushes += 1;
+        } else {
+            self.prepare(active, false);
+        }
         if !self.is_ready(active, false) {
             return false;
         }
-        self.is_ready(1 - active, false);
+        self.prepare(1 - active, false);
         if self.journal.fits(parts, bytes) {
             return true;
         }

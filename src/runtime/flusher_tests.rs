@@ -87,19 +87,18 @@ impl World {
         std::mem::take(&mut self.flusher.queue.lock().dirty)
     }
 
+    /// Its first file is there.
     fn journaling(&self, dir: &str, capacity: u64) -> Journaling {
-        let storage = Arc::new(self.disk.clone());
-        let mut journaling = Journaling {
-            journal: Journal::new(storage, PathBuf::from(dir), capacity),
-            files: [JournalFile::Missing, JournalFile::Missing],
-            members: HashMap::new(),
-            settling: None,
-            file_system: self.disk.file_system(Path::new(dir)).ok(),
-            metrics: Arc::clone(&self.metrics),
-        };
-        assert_eq!(journaling.part_bytes(1), 0, "not made for one alone");
+        let mut journaling = self.without_files(dir, capacity);
+        journaling.prepare(0, true);
         journaling.is_ready(0, true);
         journaling
+    }
+
+    fn without_files(&self, dir: &str, capacity: u64) -> Journaling {
+        let storage = Arc::new(self.disk.clone());
+        let journal = Journal::new(storage, PathBuf::from(dir), capacity);
+        Journaling::new(journal, &self.metrics)
     }
 
     fn high_watermarks(&self) -> Vec<i64> {
@@ -145,7 +144,6 @@ fn small_writes_to_many_partitions_take_one_flush_together() {
 #[test]
 fn much_of_one_partition_goes_to_its_own_files() {
     let world = World::new(2, &[]);
-    let mut journaling = world.journaling("/data", 1 << 20);
     world.append_to_all(JOURNAL_PART_BYTES as usize);
     let round = Round::begin(&world.flusher, world.queued(), JOURNAL_PART_BYTES);
     assert_eq!((round.parts.len(), round.files.len()), (0, 2));
@@ -154,12 +152,39 @@ fn much_of_one_partition_goes_to_its_own_files() {
     // What is worth writing twice among others is not when it is alone.
     world.append_to_all(JOURNAL_LONE_PART_BYTES as usize);
     let mut queued = world.queued();
-    let alone = Round::begin(
-        &world.flusher,
-        queued.split_off(1),
-        journaling.part_bytes(1),
-    );
+    let alone = Round::begin(&world.flusher, queued.split_off(1), JOURNAL_LONE_PART_BYTES);
     assert_eq!((alone.parts.len(), alone.files.len()), (0, 1));
+}
+
+#[test]
+fn a_journal_is_made_for_many_partitions_at_once_and_for_one_that_often_wants_it() {
+    let world = World::new(1, &[]);
+    let mut journaling = world.without_files("/data", 1 << 20);
+    for flushed in 1..=LONE_FLUSHES + 1 {
+        world.append_to_all(100);
+        let round = Round::begin(&world.flusher, world.queued(), JOURNAL_LONE_PART_BYTES);
+        let by_file = journaling.flush(round.parts);
+        assert_eq!(by_file.len(), 1, "there is no journal yet");
+        flush_files(by_file, None, &world.metrics);
+        let is_missing = matches!(journaling.files[0], JournalFile::Missing);
+        assert_eq!(is_missing, flushed <= LONE_FLUSHES, "{flushed}");
+    }
+    assert!(journaling.is_ready(0, true));
+    let settled = world.recovery_points();
+    for _ in 0..3 {
+        world.append_to_all(100);
+        let round = Round::begin(&world.flusher, world.queued(), JOURNAL_LONE_PART_BYTES);
+        assert!(journaling.flush(round.parts).is_empty());
+    }
+    assert_eq!(world.recovery_points(), settled);
+    assert_eq!(world.high_watermarks(), [settled[0] + 3]);
+
+    let world = World::new(2, &[]);
+    let mut journaling = world.without_files("/data", 1 << 20);
+    world.append_to_all(100);
+    let round = Round::begin(&world.flusher, world.queued(), JOURNAL_PART_BYTES);
+    assert_eq!(journaling.flush(round.parts).len(), 2);
+    assert!(journaling.is_ready(0, true), "it is on its way");
 }
 
 #[test]
