@@ -26,7 +26,6 @@ pub mod producer_id_manager;
 mod read_committed_tests;
 pub mod readiness;
 pub mod replica_mover;
-mod scheduling;
 mod settling;
 pub mod space_watch;
 pub mod zab_link;

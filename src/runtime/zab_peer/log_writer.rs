@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::runtime::scheduling::take_no_core_when_woken;
 use crate::types::Zxid;
 use crate::zab::{Persist, Receipt, Write};
 use crate::zab_log::{ZabLog, ZabLogError};
@@ -43,10 +42,7 @@ impl LogWriter {
     ) -> std::io::Result<Self> {
         let (work, queue) = channel();
         let thread = std::thread::Builder::new().name("zab-log".into());
-        let thread = thread.spawn(move || {
-            take_no_core_when_woken();
-            run(log, &queue, &metrics, told);
-        })?;
+        let thread = thread.spawn(move || run(log, &queue, &metrics, told))?;
         Ok(Self {
             work: Some(work),
             thread: Some(thread),

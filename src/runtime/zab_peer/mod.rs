@@ -43,7 +43,6 @@ use crate::controller::{Command, ConfigSchema, MetadataDelta, MetadataImage, Rep
 use crate::error::ErrorCode;
 use crate::log::storage::Storage;
 use crate::metrics::Metrics;
-use crate::runtime::scheduling::take_no_core_when_woken;
 use crate::runtime::zab_link::{LinkError, LinkEvent, LinkOptions};
 use crate::types::{NodeId, Zxid};
 use crate::zab::{self, EnsembleError, Peer, PeerOptions, Status, Voters};
@@ -426,7 +425,6 @@ pub async fn start(options: ZabPeerOptions) -> Result<MetadataHandle, ZabPeerErr
     let thread = std::thread::Builder::new()
         .name("zab-peer".into())
         .spawn(move || {
-            take_no_core_when_woken();
             if let Err(error) = runtime.block_on(driver.link(events)) {
                 // The directory is free again when this is heard.
                 drop(driver);

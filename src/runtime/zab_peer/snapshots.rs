@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use super::Message;
 use crate::controller::MetadataImage;
-use crate::runtime::scheduling::give_way;
 use crate::zab::{Snapshot, Voters};
 use crate::zab_log::SnapshotWriter;
 
@@ -94,10 +93,36 @@ impl Snapshots {
     }
 }
 
+/// A tenth of what an ordinary thread gets where both want a core.
+const NICE: i32 = 10;
+
+/// Of this thread, for Linux counts them one by one.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!("a metadata snapshot is taken at full priority: {error}");
+    }
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
     let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
     if let Err(error) = &spawned {
         tracing::warn!("no thread for a metadata snapshot: {error}");
     }
     spawned.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+
+    #[test]
+    fn only_the_thread_that_asks_gives_way() {
+        let before = getpriority_process(None).unwrap();
+        let gave_way = std::thread::spawn(|| {
+            super::give_way();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(gave_way.join().unwrap(), super::NICE);
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
 }

@@ -109,30 +109,6 @@ async fn what_was_committed_survives_a_restart() {
     handle.close().await;
 }
 
-/// By `/proc`, whether one of this process's threads of this name is scheduled as `SCHED_BATCH`.
-fn takes_no_core(name: &str) -> bool {
-    const SCHED_BATCH: &str = "3";
-    let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    let stats = threads.filter_map(|thread| {
-        // It may have ended meanwhile.
-        std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()
-    });
-    let named = format!("({name}) ");
-    let mut named = stats.filter(|stat| stat.contains(&named));
-    // The policy is the 41st field, the third follows the name.
-    named.any(|stat| stat.rsplit(") ").next().unwrap().split(' ').nth(38) == Some(SCHED_BATCH))
-}
-
-#[tokio::test]
-async fn its_threads_take_no_core_from_who_wakes_them() {
-    let temp = tempfile::tempdir().unwrap();
-    let handle = open(temp.path()).await;
-    register(&handle).await;
-    assert!(takes_no_core("zab-peer"));
-    assert!(takes_no_core("zab-log"));
-    handle.close().await;
-}
-
 /// Counts flushes of files and can fail or hold them.
 #[derive(Debug, Default)]
 struct Flushes {
