@@ -84,6 +84,8 @@ pub struct Journal {
     writer: Option<BlockWriter>,
     generation: u64,
     groups: u32,
+    /// A sync failed: what comes behind that group might never be found.
+    failed: bool,
 }
 
 impl Journal {
@@ -98,6 +100,7 @@ impl Journal {
             writer: None,
             generation: 1,
             groups: 0,
+            failed: false,
         }
     }
 
@@ -118,7 +121,7 @@ impl Journal {
 
     /// Makes the parts safe, all or none. Blocks on the disk.
     pub fn write(&mut self, parts: &[&JournalPart]) -> Result<(), JournalError> {
-        let group = self.begin_group().map_err(JournalError::Write)?;
+        let group = self.begin_group()?;
         for part in parts {
             let id = (part.topic_id, part.partition);
             put_entry(group, id, EntryKind::Batches, part.from, part.len);
@@ -132,19 +135,24 @@ impl Journal {
     /// From here on no earlier entry of this log counts. For a log that is about to be cut, and whose own files
     /// have all that is to stay.
     pub fn void(&mut self, topic_id: TopicId, partition: PartitionId) -> Result<(), JournalError> {
-        let group = self.begin_group().map_err(JournalError::Write)?;
+        let group = self.begin_group()?;
         let id = (topic_id, partition);
         put_entry(group, id, EntryKind::Void, Offset::ZERO, 0);
         self.finish_group(1)
     }
 
     /// One that was begun before and not finished is forgotten.
-    fn begin_group(&mut self) -> io::Result<&mut BlockWriter> {
+    fn begin_group(&mut self) -> Result<&mut BlockWriter, JournalError> {
+        if self.failed {
+            let before = io::Error::other("an earlier sync of it failed");
+            return Err(JournalError::Sync(before));
+        }
         let writer = match self.writer.take() {
             Some(writer) => writer,
             None => {
                 let path = path(&self.dir, self.active);
-                BlockWriter::behind(self.storage.open(&path, OpenMode::Unbuffered)?, &[])
+                let file = self.storage.open(&path, OpenMode::Unbuffered);
+                BlockWriter::behind(file.map_err(JournalError::Write)?, &[])
             }
         };
         let writer = self.writer.insert(writer);
@@ -155,9 +163,8 @@ impl Journal {
 
     fn finish_group(&mut self, entries: usize) -> Result<(), JournalError> {
         let too_long = || JournalError::Write(io::Error::other("a group is too long"));
-        let Some(writer) = &mut self.writer else {
-            return Ok(());
-        };
+        let begun = self.writer.as_mut();
+        let writer = begun.ok_or_else(|| JournalError::Write(io::ErrorKind::NotFound.into()))?;
         let group = writer.pushed();
         let length = u32::try_from(group.len() - LENGTH_FROM).map_err(|_| too_long())?;
         let entries = u32::try_from(entries).map_err(|_| too_long())?;
@@ -176,7 +183,10 @@ impl Journal {
             place.copy_from_slice(&crc.to_be_bytes());
         }
         writer.write(0).map_err(JournalError::Write)?;
-        writer.file().sync_data().map_err(JournalError::Sync)?;
+        if let Err(error) = writer.file().sync_data() {
+            self.failed = true;
+            return Err(JournalError::Sync(error));
+        }
         self.groups += 1;
         Ok(())
     }

@@ -292,3 +292,29 @@ fn an_older_generation_behind_the_end_is_not_read() {
         "its one group is of offset 5 and follows nothing"
     );
 }
+
+#[test]
+fn behind_a_group_whose_sync_failed_nothing_is_written() {
+    let disk = CrashStorage::default();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let mut log = rooted(&storage, 0);
+    let mut journal = prepared(&storage, 1 << 20);
+    append(&mut log, &batch(2, 1, 100));
+    let part = log.begin_journal(u32::MAX).unwrap().unwrap();
+    // The write goes through, its sync does not.
+    disk.fail_after(Some(1));
+    assert!(matches!(
+        journal.write(&[&part]),
+        Err(JournalError::Sync(_))
+    ));
+    disk.fail_after(None);
+    let steps = disk.steps();
+    for _ in 0..2 {
+        assert!(matches!(
+            journal.write(&[&part]),
+            Err(JournalError::Sync(_))
+        ));
+        journal.switch();
+    }
+    assert_eq!(disk.steps(), steps);
+}
