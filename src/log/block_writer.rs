@@ -153,8 +153,9 @@ mod tests {
     use std::path::Path;
 
     use parking_lot::Mutex;
+    use rustix::fs::{Mode, OFlags};
 
-    use super::super::storage::{OpenMode, RealStorage, Storage};
+    use super::super::storage::{OpenMode, RealStorage, Storage, read_exact_at};
     use super::*;
 
     /// Takes nothing but whole blocks.
@@ -286,14 +287,21 @@ mod tests {
         let unbuffered = |path: &Path| RealStorage.open(path, OpenMode::Unbuffered);
         assert!(unbuffered(&path).is_err(), "it must exist");
         let file = RealStorage.open(&path, OpenMode::Create).unwrap();
+        let direct = |file: &dyn File| {
+            let flags = rustix::fs::fcntl_getfl(file.fd().unwrap()).unwrap();
+            flags.contains(OFlags::DIRECT)
+        };
+        let can = rustix::fs::open(&path, OFlags::RDWR | OFlags::DIRECT, Mode::empty()).is_ok();
         let mut writer = BlockWriter::behind(unbuffered(&path).unwrap(), &[]);
         for seed in 0..3 {
             writer.push(&pattern(seed, 3000));
             writer.write(0).unwrap();
             writer.file().sync_data().unwrap();
         }
+        assert_eq!(direct(writer.file()), can);
+        assert!(!direct(&*file));
         let mut read = vec![0; 9000];
-        super::super::storage::read_exact_at(&*file, &mut read, 0).unwrap();
+        read_exact_at(&*file, &mut read, 0).unwrap();
         assert_eq!(
             read,
             (0..3).flat_map(|s| pattern(s, 3000)).collect::<Vec<_>>()
@@ -302,7 +310,8 @@ mod tests {
         let odd = unbuffered(&path).unwrap();
         odd.write_at(&mut [IoSlice::new(b"odd")], 8999).unwrap();
         assert_eq!(file.len().unwrap(), 3 * BLOCK_BYTES as u64);
-        super::super::storage::read_exact_at(&*file, &mut read, 2).unwrap();
+        read_exact_at(&*file, &mut read, 2).unwrap();
         assert_eq!(read[8997..], *b"odd");
+        assert!(!direct(&*odd));
     }
 }

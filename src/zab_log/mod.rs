@@ -269,7 +269,7 @@ impl OpenSegment {
         let end = self.position() + batch.len() as u64;
         let zeroes = if end > self.written {
             // The file grows: by more than this batch, so that the next ones find it written.
-            self.written_ahead(preallocated)
+            written_ahead(self.position(), preallocated)
         } else {
             0
         };
@@ -277,12 +277,12 @@ impl OpenSegment {
         self.written = self.written.max(written_to);
         self.writer.file().sync_data()
     }
+}
 
-    /// The more there is, the more will come: a long segment grows in as few steps as a short one.
-    fn written_ahead(&self, least: usize) -> usize {
-        let share = usize::try_from(self.position() / PREALLOCATED_SHARE).unwrap_or(least);
-        share.clamp(least, least * PREALLOCATED_MOST)
-    }
+/// The more there is, the more will come: a long segment grows in as few steps as a short one.
+fn written_ahead(position: u64, least: usize) -> usize {
+    let share = usize::try_from(position / PREALLOCATED_SHARE).unwrap_or(least);
+    share.clamp(least, least * PREALLOCATED_MOST)
 }
 
 #[cfg(test)]

@@ -258,6 +258,15 @@ fn space_is_written_before_it_is_used() {
 }
 
 #[test]
+fn a_long_segment_grows_in_larger_steps_up_to_a_bound() {
+    let least = PREALLOCATED_BYTES;
+    assert_eq!(written_ahead(0, least), least);
+    assert_eq!(written_ahead(4 * least as u64, least), least);
+    assert_eq!(written_ahead(1 << 20, least), 256 << 10);
+    assert_eq!(written_ahead(SEGMENT_BYTES, least), 512 << 10);
+}
+
+#[test]
 fn long_segments_are_followed_by_others() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("zab");
