@@ -6,6 +6,9 @@ table of medians with the spread, the ratio and the goal. The same goes to targe
 result.svg. benches/README.md says how to read it.
 """
 
+import signal
+import sys
+
 import ensemble_work
 import scaling
 import work
@@ -16,6 +19,9 @@ from rounds import Suite, arguments, compare
 
 
 def main():
+    # What was started is stopped: by unwinding, which a signal alone does not do.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     brokers = Suite("kafka", Dohle, Kafka, lambda few: work.rows(few) + scaling.rows(few), work.floor, prepare_brokers)
     ensembles = Suite("zookeeper", DohleEnsemble, ZooKeeper, ensemble_work.rows, ensemble_work.floor,
                       prepare_ensembles)
