@@ -23,6 +23,10 @@ use dohle::protocol::messages::{
 };
 use dohle::protocol::record_batch::BatchBuilder;
 use dohle::types::{Offset, TimestampMs};
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, describe_configs_request, incremental_alter_configs_request,
+};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -76,6 +80,8 @@ fn frame<R: Encodable>(key: i16, version: i16, correlation_id: i32, request: &R)
         1 => version >= 12,
         3 => version >= 9,
         18 => version >= 3,
+        32 => version >= 4,
+        44 => version >= 1,
         _ => unreachable!(),
     };
     let mut frame = BytesMut::new();
@@ -210,6 +216,62 @@ async fn replies_come_in_the_order_of_their_requests() {
         let (id, body) = client.reply().await;
         assert_eq!((id, produced(body)), (2 * n, (0, 2 * i64::from(n))));
         assert_eq!(client.reply().await.0, 2 * n + 1);
+    }
+    node.broker.stop().await;
+}
+
+/// The topic `t` with another retention time.
+fn alter(retention_ms: i32) -> IncrementalAlterConfigsRequest {
+    let config = incremental_alter_configs_request::AlterableConfig::default()
+        .with_name(StrBytes::from_static_str("retention.ms"))
+        .with_value(Some(StrBytes::from_string(retention_ms.to_string())));
+    IncrementalAlterConfigsRequest::default().with_resources(vec![
+        incremental_alter_configs_request::AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(StrBytes::from_static_str("t"))
+            .with_configs(vec![config]),
+    ])
+}
+
+fn describe() -> DescribeConfigsRequest {
+    DescribeConfigsRequest::default().with_resources(vec![
+        describe_configs_request::DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(StrBytes::from_static_str("t"))
+            .with_configuration_keys(Some(vec![StrBytes::from_static_str("retention.ms")])),
+    ])
+}
+
+/// The retention time.
+fn described(mut body: Bytes) -> String {
+    let response = DescribeConfigsResponse::decode(&mut body, 1).unwrap();
+    let value = &response.results[0].configs[0].value;
+    value.as_ref().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_overlap_are_made_in_order_and_seen_by_what_is_asked_behind_them() {
+    let node = start(&[]).await;
+    create(&node, "t").await;
+    let mut client = node.connect().await;
+    let mut pipeline = BytesMut::new();
+    // More than may overlap at once.
+    for n in 0..400 {
+        pipeline.extend(match n % 100 {
+            99 => frame(32, 1, n, &describe()),
+            _ => frame(44, 0, n, &alter(1000 + n)),
+        });
+    }
+    client.send(&pipeline).await;
+    for n in 0..400 {
+        let (id, mut body) = client.reply().await;
+        assert_eq!(id, n);
+        if n % 100 == 99 {
+            assert_eq!(described(body), (1000 + n - 1).to_string());
+        } else {
+            let response = IncrementalAlterConfigsResponse::decode(&mut body, 0).unwrap();
+            assert_eq!(response.responses[0].error_code, 0);
+        }
     }
     node.broker.stop().await;
 }

@@ -59,6 +59,18 @@ pub enum RequestError {
     UnsupportedVersion { api: &'static str, version: i16 },
 }
 
+/// Which requests of a connection may start while one of this API waits, for replicas and the disk. Kafka lets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// What comes next sees what this one did.
+    Nothing,
+    /// Others of the API: each has taken its place behind those before it when it first waits, and none looks at
+    /// what those before it have done, as whoever decides them in that order does.
+    Alike,
+    /// All: its effects are there before it waits.
+    Anything,
+}
+
 /// A row of the table.
 pub struct Api {
     pub key: i16,
@@ -70,9 +82,7 @@ pub struct Api {
     pub advertised_min_version: i16,
     /// The body passes the guard before it is decoded.
     guarded: bool,
-    /// The next request of the connection may start while this one waits (for replicas and the
-    /// disk): its effects are already ordered.
-    pub overlaps: bool,
+    pub overlap: Overlap,
     serve: fn(RequestContext, Bytes) -> ServedRequest,
 }
 
@@ -89,6 +99,12 @@ impl std::fmt::Debug for Api {
 /// A decoded request in, a message out; the frame is made here.
 macro_rules! row {
     ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, message) => {
+        row!($key, $name, $min, $max, $module, message, Nothing)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, alike message) => {
+        row!($key, $name, $min, $max, $module, message, Alike)
+    };
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, message, $overlap:ident) => {
         Api {
             key: $key,
             name: stringify!($name),
@@ -96,7 +112,7 @@ macro_rules! row {
             max_version: $max,
             advertised_min_version: $min,
             guarded: true,
-            overlaps: false,
+            overlap: Overlap::$overlap,
             serve: |ctx, body| {
                 Box::pin(async move {
                     const NAME: &str = stringify!($name);
@@ -113,20 +129,20 @@ macro_rules! row {
     };
     // The file reads its own bytes and makes its own frame.
     ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes) => {
-        row!($key, $name, $min, $max, $module, bytes, false)
+        row!($key, $name, $min, $max, $module, bytes, $min, Nothing)
     };
     ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, overlapping bytes) => {
-        row!($key, $name, $min, $max, $module, bytes, true)
+        row!($key, $name, $min, $max, $module, bytes, 0, Anything)
     };
-    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes, $overlaps:literal) => {
+    ($key:literal, $name:ident, $min:literal, $max:literal, $module:ident, bytes, $advertised:literal, $overlap:ident) => {
         Api {
             key: $key,
             name: stringify!($name),
             min_version: $min,
             max_version: $max,
-            advertised_min_version: if $overlaps { 0 } else { $min },
+            advertised_min_version: $advertised,
             guarded: false,
-            overlaps: $overlaps,
+            overlap: Overlap::$overlap,
             serve: |ctx, body| Box::pin($module::handle(ctx, body)),
         }
     };
@@ -148,7 +164,7 @@ apis! {
     1 Fetch 4..=18 fetch: bytes;
     2 ListOffsets 1..=11 list_offsets: message;
     3 Metadata 0..=13 metadata: message;
-    8 OffsetCommit 2..=10 offset_commit: message;
+    8 OffsetCommit 2..=10 offset_commit: alike message;
     9 OffsetFetch 1..=10 offset_fetch: message;
     10 FindCoordinator 0..=6 find_coordinator: message;
     11 JoinGroup 0..=9 join_group: message;
@@ -158,18 +174,18 @@ apis! {
     15 DescribeGroups 0..=6 describe_groups: message;
     16 ListGroups 0..=5 list_groups: message;
     18 ApiVersions 0..=5 api_versions: message;
-    19 CreateTopics 2..=7 create_topics: message;
+    19 CreateTopics 2..=7 create_topics: alike message;
     20 DeleteTopics 1..=6 delete_topics: message;
     21 DeleteRecords 0..=2 delete_records: message;
     22 InitProducerId 0..=5 init_producer_id: message;
     23 OffsetForLeaderEpoch 2..=4 offset_for_leader_epoch: message;
     32 DescribeConfigs 1..=4 describe_configs: message;
-    33 AlterConfigs 0..=2 alter_configs: message;
+    33 AlterConfigs 0..=2 alter_configs: alike message;
     34 AlterReplicaLogDirs 1..=2 alter_replica_log_dirs: message;
     35 DescribeLogDirs 1..=5 describe_log_dirs: message;
     37 CreatePartitions 0..=3 create_partitions: message;
     42 DeleteGroups 0..=3 delete_groups: message;
-    44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: message;
+    44 IncrementalAlterConfigs 0..=1 incremental_alter_configs: alike message;
     47 OffsetDelete 0..=0 offset_delete: message;
     55 DescribeQuorum 0..=2 describe_quorum: message;
     57 UpdateFeatures 0..=2 update_features: message;

@@ -1,22 +1,20 @@
 //! One client connection: frames in, requests started in order, replies out in the same order.
 //!
 //! Owned by its own task. A request that waits holds up the next one, as in Kafka, unless its API
-//! says that it may be overlapped (a produce has done its append before it waits). Whatever goes
+//! says that it may be overlapped (`pipeline.rs`). Whatever goes
 //! wrong with a client's bytes ends its connection with one line in the log that says why.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::outbox::Outbox;
+use super::pipeline::Pipeline;
 use super::transport::Transport;
-use crate::api::{self, Api, RequestContext, RequestError, Response, ServedRequest};
+use crate::api::{self, RequestContext, RequestError};
 use crate::protocol::frame;
 use crate::protocol::header::{HeaderError, RequestHeader};
 use crate::runtime::Node;
@@ -24,6 +22,8 @@ use crate::security::Principal;
 
 /// The room a quiet connection keeps for what comes next.
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
+/// What a connection's room grows to while what comes fills it: a client that sends many small requests at once.
+const BUSY_BUFFER_BYTES: usize = 16 * 1024;
 /// How much is read ahead while a request holds up the next.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// A long frame's room grows by so much as its bytes come: a claimed length reserves nothing.
@@ -87,19 +87,6 @@ impl Closed {
     }
 }
 
-/// A request that has been started and not yet answered.
-struct InFlight {
-    api: &'static Api,
-    version: i16,
-    started: Instant,
-    state: State,
-}
-
-enum State {
-    Waiting(ServedRequest),
-    Finished(Option<Response>),
-}
-
 /// Limits that hold for the connection's life.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -116,7 +103,9 @@ pub(crate) struct Connection {
     limits: Limits,
     inbox: BytesMut,
     outbox: Outbox,
-    in_flight: VecDeque<InFlight>,
+    /// How much is read at once, if no more is known to come.
+    room: usize,
+    pipeline: Pipeline,
     last_client_id: Option<Arc<str>>,
 }
 
@@ -135,7 +124,8 @@ impl Connection {
             limits,
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
-            in_flight: VecDeque::new(),
+            room: IDLE_BUFFER_BYTES,
+            pipeline: Pipeline::new(limits.pipelined_requests),
             last_client_id: None,
         }
     }
@@ -157,20 +147,23 @@ impl Connection {
             if !stopping {
                 self.start_what_is_here().await?;
             }
-            self.take_finished()?;
+            if let Err(closed) = self.take_finished() {
+                // What was asked before is answered.
+                while !self.outbox.is_empty() {
+                    self.send_some().await?;
+                }
+                return Err(closed);
+            }
             if !self.outbox.is_empty() {
-                let prepared = self.outbox.prepare(&self.node.cold_reads).await;
-                prepared.map_err(Closed::Disk)?;
-                let sent = self.transport.send(&mut self.outbox).await?;
-                self.node.metrics.network_bytes_out(sent);
+                self.send_some().await?;
                 continue;
             }
-            if stopping && self.in_flight.is_empty() {
+            if stopping && self.pipeline.is_empty() {
                 return Err(Closed::Shutdown);
             }
             let may_read = self.prepare_to_read();
             tokio::select! {
-                finished = finish_head(&mut self.in_flight), if !self.in_flight.is_empty() => finished?,
+                () = self.pipeline.finish(), if !self.pipeline.is_empty() => {}
                 read = self.transport.read(&mut self.inbox), if may_read => {
                     let read = read?;
                     if read == 0 {
@@ -178,11 +171,12 @@ impl Connection {
                     }
                     self.node.metrics.network_bytes_in(read);
                     last_read = Instant::now();
+                    self.adapt_room();
                 }
                 _ = shutdown.changed(), if !stopping => {}
                 () = &mut idle => {
                     let deadline = last_read + self.limits.idle;
-                    if self.in_flight.is_empty() && deadline <= Instant::now() {
+                    if self.pipeline.is_empty() && deadline <= Instant::now() {
                         return Err(Closed::Idle);
                     }
                     // A request that waits is not idleness: look again soon after.
@@ -193,25 +187,35 @@ impl Connection {
         }
     }
 
+    /// What can be sent without waiting for the disk once more.
+    async fn send_some(&mut self) -> Result<(), Closed> {
+        let prepared = self.outbox.prepare(&self.node.cold_reads).await;
+        prepared.map_err(Closed::Disk)?;
+        let sent = self.transport.send(&mut self.outbox).await?;
+        self.node.metrics.network_bytes_out(sent);
+        Ok(())
+    }
+
     /// The client has closed its side. What it sent whole is still carried out (`acks=0` wants no
     /// more than that); nobody is there to be answered.
     async fn finish_after_client_closed(&mut self) -> Result<Closed, Closed> {
         loop {
             self.start_what_is_here().await?;
-            if self.in_flight.is_empty() || !self.holds_whole_frame() {
+            if self.pipeline.is_empty() || !self.holds_whole_frame() {
                 return Ok(Closed::ByClient);
             }
-            finish_head(&mut self.in_flight).await?;
-            self.in_flight.pop_front();
+            self.pipeline.finish().await;
+            while let Some(outcome) = self.pipeline.pop() {
+                outcome?;
+            }
         }
     }
 
+    /// Whether what comes next may start, as far as it is here.
     fn may_start(&self) -> bool {
-        self.in_flight.len() < self.limits.pipelined_requests
-            && self
-                .in_flight
-                .back()
-                .is_none_or(|last| last.api.overlaps || matches!(last.state, State::Finished(_)))
+        let key = self.inbox.get(4..).and_then(|rest| rest.first_chunk());
+        self.pipeline
+            .admits(key.map_or(-1, |key| i16::from_be_bytes(*key)))
     }
 
     async fn start_what_is_here(&mut self) -> Result<(), Closed> {
@@ -219,27 +223,13 @@ impl Connection {
             let Some(frame) = self.next_frame()? else {
                 break;
             };
+            let len = frame.len();
             let (header, body) = RequestHeader::parse(frame)?;
-            self.start(header, body).await?;
+            let version = header.api_version;
+            let ctx = self.context(&header);
+            let (api, served) = api::start(header.api_key, ctx, body)?;
+            self.pipeline.start(api, version, len, served).await;
         }
-        Ok(())
-    }
-
-    /// Polls the request once: here its effects take their place among its connection's.
-    async fn start(&mut self, header: RequestHeader, body: Bytes) -> Result<(), Closed> {
-        let version = header.api_version;
-        let ctx = self.context(&header);
-        let (api, served) = api::start(header.api_key, ctx, body)?;
-        let mut in_flight = InFlight {
-            api,
-            version,
-            started: Instant::now(),
-            state: State::Waiting(served),
-        };
-        if let Poll::Ready(outcome) = poll_fn(|cx| Poll::Ready(in_flight.poll(cx))).await {
-            outcome?;
-        }
-        self.in_flight.push_back(in_flight);
         Ok(())
     }
 
@@ -259,27 +249,20 @@ impl Connection {
         }
     }
 
-    /// Moves finished replies to the outbox, up to the first that is not.
+    /// Moves finished replies to the outbox, up to the first request that is not finished. An error is that of the
+    /// request behind them.
     fn take_finished(&mut self) -> Result<(), Closed> {
-        while let Some(InFlight {
-            state: State::Finished(_),
-            ..
-        }) = self.in_flight.front()
-        {
-            let Some(done) = self.in_flight.pop_front() else {
-                break;
-            };
+        while let Some(outcome) = self.pipeline.pop() {
+            let done = outcome?;
             tracing::debug!(
                 client = %self.transport.peer,
                 api = done.api.name,
                 version = done.version,
-                micros = done.started.elapsed().as_micros() as u64,
+                micros = done.took.as_micros() as u64,
                 "answered"
             );
-            self.node
-                .metrics
-                .request_served(done.api.key, done.started.elapsed());
-            if let State::Finished(Some(response)) = done.state {
+            self.node.metrics.request_served(done.api.key, done.took);
+            if let Some(response) = done.response {
                 self.outbox.push(response.parts).map_err(Closed::Disk)?;
             }
         }
@@ -328,31 +311,20 @@ impl Connection {
             Some(len) => (4 + len.max(0) as usize).saturating_sub(self.inbox.len()),
             None => 0,
         };
-        let room = missing.clamp(IDLE_BUFFER_BYTES, GROWTH_BYTES);
+        let room = missing.clamp(self.room, GROWTH_BYTES);
         if self.inbox.capacity() - self.inbox.len() < room {
             self.inbox.reserve(room);
         }
         true
     }
-}
 
-impl InFlight {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
-        if let State::Waiting(served) = &mut self.state {
-            match served.as_mut().poll(cx) {
-                Poll::Ready(response) => self.state = State::Finished(response?),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
+    /// After something was read.
+    fn adapt_room(&mut self) {
+        let small_ones = self.inbox.len() == self.inbox.capacity() && self.holds_whole_frame();
+        self.room = if small_ones {
+            (2 * self.room).min(BUSY_BUFFER_BYTES)
+        } else {
+            (self.room / 2).max(IDLE_BUFFER_BYTES)
+        };
     }
-}
-
-/// Waits until the oldest request is finished.
-async fn finish_head(in_flight: &mut VecDeque<InFlight>) -> Result<(), RequestError> {
-    poll_fn(|cx| match in_flight.front_mut() {
-        Some(head) => head.poll(cx),
-        None => Poll::Ready(Ok(())),
-    })
-    .await
 }

@@ -5,4 +5,5 @@ pub(crate) mod http;
 pub(crate) mod listener;
 mod log_limit;
 mod outbox;
+mod pipeline;
 mod transport;

@@ -306,7 +306,10 @@ impl MetadataHandle {
         message: impl FnOnce(oneshot::Sender<T>) -> M,
     ) -> Result<T, SubmitError> {
         let (to, answered) = oneshot::channel();
-        if queue.send(message(to)).await.is_err() {
+        // It takes its place when it is first polled, whatever else the task has done: who asks one thing after the
+        // other without waiting has them decided in that order.
+        let sent = tokio::task::unconstrained(queue.send(message(to))).await;
+        if sent.is_err() {
             return Err(self.why_stopped().await);
         }
         match answered.await {

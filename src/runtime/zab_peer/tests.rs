@@ -85,6 +85,34 @@ async fn a_reply_comes_after_the_image_and_the_listener() {
     handle.close().await;
 }
 
+/// Polls the command when its task has done all that tokio lets a task do at once.
+async fn poll_once_out_of_budget(command: &mut (impl Future + Unpin)) {
+    std::future::poll_fn(|cx| {
+        while std::pin::pin!(tokio::task::consume_budget())
+            .poll(cx)
+            .is_ready()
+        {}
+        assert!(std::pin::Pin::new(&mut *command).poll(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test]
+async fn commands_are_decided_in_the_order_in_which_they_were_first_polled() {
+    let temp = tempfile::tempdir().unwrap();
+    let handle = open(temp.path()).await;
+    register(&handle).await;
+    let mut first = Box::pin(handle.submit(create_command("t", 1)));
+    poll_once_out_of_budget(&mut first).await;
+    let second = handle.submit(create_command("t", 2));
+    let (second, first) = futures_util::future::join(second, first).await;
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(handle.image().topic("t").unwrap().partition_count(), 1);
+    handle.close().await;
+}
+
 #[tokio::test]
 async fn what_was_committed_survives_a_restart() {
     let temp = tempfile::tempdir().unwrap();
