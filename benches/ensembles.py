@@ -19,8 +19,6 @@ from probe import KafkaProbe, Writers, ZooKeeperProbe
 
 VOTERS = 3
 SERVING_WITHIN_S = 120
-# A client's sessions with each ZooKeeper server. More of them make it slower, for the client has two threads for each.
-SESSIONS = 1
 
 
 class Ensemble:
@@ -81,7 +79,7 @@ class Ensemble:
         return sum(member.memory_mb(what) for member in self.members[:VOTERS])
 
     def load(self):
-        return Load(self.backend, [member.bootstrap for member in self.members])
+        return Load(self.backend, self.sessions, [member.bootstrap for member in self.members])
 
 
 class Load:
@@ -89,9 +87,9 @@ class Load:
 
     PATIENCE_S = 60
 
-    def __init__(self, backend, servers):
+    def __init__(self, backend, sessions, servers):
         command = ["java", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp",
-                   f"{WORK}/ensemble:{WORK}/zookeeper/*", "Load", backend, SESSIONS, *servers]
+                   f"{WORK}/ensemble:{WORK}/zookeeper/*", "Load", backend, sessions, *servers]
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -209,7 +207,8 @@ class DohleMember(Member, Dohle):
 
 
 class DohleEnsemble(Ensemble):
-    probe, backend = KafkaProbe, "kafka"
+    # The client's connections with each server.
+    probe, backend, sessions = KafkaProbe, "kafka", 1
 
     def __init__(self, options, binary=DOHLE):
         super().__init__(options)
@@ -269,7 +268,8 @@ class ZooKeeperMember(Member, Broker):
 
 
 class ZooKeeper(Ensemble):
-    probe, backend = ZooKeeperProbe, "zookeeper"
+    # More of them make it slower, for the client has two threads for each.
+    probe, backend, sessions = ZooKeeperProbe, "zookeeper", 1
 
     def member(self, number):
         return ZooKeeperMember(self.options, number)

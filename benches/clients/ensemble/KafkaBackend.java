@@ -39,8 +39,8 @@ import org.apache.kafka.common.utils.internals.LogContext;
 /**
  * A Kafka broker's metadata: client metrics subscriptions, changed by IncrementalAlterConfigs and read by
  * DescribeConfigs. Below Kafka's Admin is this same network client; Admin itself takes a thread for each connection,
- * lets one request be under way on it, and goes to which server it likes. Here one thread serves all connections, one
- * for each server and lane, as a broker serves the requests of a connection one after the other.
+ * lets one request be under way on it, and goes to which server it likes. Here one thread serves all connections, a
+ * few to each server, with as many requests under way on each as there are lanes.
  */
 final class KafkaBackend implements Backend {
     private static final byte KIND = ConfigResource.Type.CLIENT_METRICS.id();
@@ -48,7 +48,7 @@ final class KafkaBackend implements Backend {
     private static final int TIMEOUT_MS = 60_000;
     private static final int CONNECTED_WITHIN_MS = 20_000;
     private static final int POLL_MS = 1000;
-    private static final int MOST_LANES = 10_000;
+    private static final int MOST_UNDER_WAY = 10_000;
 
     /** A request on its way to the thread. */
     private record Call(Node node, long since, AbstractRequest.Builder<?> request,
@@ -56,22 +56,24 @@ final class KafkaBackend implements Backend {
     }
 
     private final List<String> servers;
+    private final int connections;
     private final Map<Integer, Node> nodes = new HashMap<>();
     private final Metrics metrics = new Metrics();
     private final NetworkClient client;
     private final Queue<Call> inbox = new ConcurrentLinkedQueue<>();
-    /** For a connection that is not there yet. */
-    private final Queue<Call> waiting = new ArrayDeque<>();
+    /** By connection, for one that is not there yet, or has not yet taken what was sent before. */
+    private final Map<Node, Queue<Call>> waiting = new HashMap<>();
     private final Thread thread;
     private volatile boolean closed;
 
-    KafkaBackend(List<String> servers) {
+    KafkaBackend(List<String> servers, int connections) {
         this.servers = servers;
+        this.connections = connections;
         LogContext log = new LogContext();
         PlaintextChannelBuilder channels = new PlaintextChannelBuilder(null);
         channels.configure(Map.of());
         Selector selector = new Selector(-1, metrics, Time.SYSTEM, "bench", channels, log);
-        client = new NetworkClient(selector, new ManualMetadataUpdater(), "bench", 1, 50, 1000, -1, -1, TIMEOUT_MS,
+        client = new NetworkClient(selector, new ManualMetadataUpdater(), "bench", MOST_UNDER_WAY, 50, 1000, -1, -1, TIMEOUT_MS,
             TIMEOUT_MS, TIMEOUT_MS, Time.SYSTEM, true, new ApiVersions(), log, MetadataRecoveryStrategy.NONE,
             BootstrapConfiguration.DISABLED, false);
         thread = new Thread(this::run, "kafka-client");
@@ -84,8 +86,14 @@ final class KafkaBackend implements Backend {
                 for (Call call = inbox.poll(); call != null; call = inbox.poll()) {
                     start(call);
                 }
-                waiting.removeIf(this::tried);
-                client.poll(waiting.isEmpty() ? POLL_MS : 1, Time.SYSTEM.milliseconds());
+                boolean all = true;
+                for (Queue<Call> calls : waiting.values()) {
+                    while (!calls.isEmpty() && tried(calls.peek())) {
+                        calls.remove();
+                    }
+                    all &= calls.isEmpty();
+                }
+                client.poll(all ? POLL_MS : 1, Time.SYSTEM.milliseconds());
             }
         } catch (Throwable failure) {
             // Nobody would ever hear of what is under way.
@@ -98,8 +106,9 @@ final class KafkaBackend implements Backend {
     }
 
     private void start(Call call) {
-        if (!tried(call)) {
-            waiting.add(call);
+        Queue<Call> before = waiting.computeIfAbsent(call.node, node -> new ArrayDeque<>());
+        if (!before.isEmpty() || !tried(call)) {
+            before.add(call);
         }
     }
 
@@ -135,7 +144,7 @@ final class KafkaBackend implements Backend {
     }
 
     private synchronized Node node(int server, int lane) {
-        return nodes.computeIfAbsent(server * MOST_LANES + lane, id -> {
+        return nodes.computeIfAbsent(server * connections + lane % connections, id -> {
             String[] address = servers.get(server).split(":");
             return new Node(id, address[0], Integer.parseInt(address[1]));
         });

@@ -9,7 +9,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
- * Load for an ensemble that keeps small values: `Load zookeeper|kafka SESSIONS HOST:PORT...`, then a command in each
+ * Load for an ensemble that keeps small values: `Load zookeeper|kafka SESSIONS HOST:PORT...`, so many sessions or
+ * connections with each server, then a command in each
  * line of the standard input, answered by a line of JSON. One process measures again and again: its code is compiled.
  *
  * create COUNT SIZE OUTSTANDING                    keys from 0 on, BATCH with a request
@@ -35,7 +36,7 @@ final class Load {
         List<String> servers = List.of(arguments).subList(2, arguments.length);
         int sessions = Integer.parseInt(arguments[1]);
         try (Backend backend = arguments[0].equals("zookeeper")
-            ? new ZooKeeperBackend(servers, sessions) : new KafkaBackend(servers)) {
+            ? new ZooKeeperBackend(servers, sessions) : new KafkaBackend(servers, sessions)) {
             Load load = new Load(backend, servers.size());
             BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
             for (String line = commands.readLine(); line != null; line = commands.readLine()) {
