@@ -80,6 +80,8 @@ fn prepare(
             return Ok(Prepared::Answered(Ok(())));
         }
         ConfigResourceType::Broker => {
+            // Without the changes before it that are still under way, as in Kafka, whose brokers apply what they have
+            // answered already.
             let image = ctx.node.metadata();
             check_lists(&ops)?;
             let before = image.configs(kind, name);
