@@ -24,8 +24,10 @@ use dohle::protocol::messages::{
 use dohle::protocol::record_batch::BatchBuilder;
 use dohle::types::{Offset, TimestampMs};
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, describe_configs_request, incremental_alter_configs_request,
+    DescribeConfigsRequest, DescribeConfigsResponse, FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, describe_configs_request,
+    incremental_alter_configs_request, offset_commit_request, offset_fetch_request,
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +81,9 @@ fn frame<R: Encodable>(key: i16, version: i16, correlation_id: i32, request: &R)
         0 => version >= 9,
         1 => version >= 12,
         3 => version >= 9,
+        8 => version >= 8,
+        9 => version >= 6,
+        10 => version >= 3,
         18 => version >= 3,
         32 => version >= 4,
         44 => version >= 1,
@@ -273,6 +278,74 @@ async fn changes_that_overlap_are_made_in_order_and_seen_by_what_is_asked_behind
             assert_eq!(response.responses[0].error_code, 0);
         }
     }
+    node.broker.stop().await;
+}
+
+/// The group `g` has read the first partition of `t` so far.
+fn commit(offset: i64) -> OffsetCommitRequest {
+    let partition = offset_commit_request::OffsetCommitRequestPartition::default()
+        .with_committed_offset(offset)
+        .with_committed_metadata(None);
+    OffsetCommitRequest::default()
+        .with_group_id(StrBytes::from_static_str("g").into())
+        .with_generation_id_or_member_epoch(-1)
+        .with_retention_time_ms(-1)
+        .with_topics(vec![
+            offset_commit_request::OffsetCommitRequestTopic::default()
+                .with_name(name("t"))
+                .with_partitions(vec![partition]),
+        ])
+}
+
+fn committed(mut body: Bytes) -> i16 {
+    let response = OffsetCommitResponse::decode(&mut body, 2).unwrap();
+    response.topics[0].partitions[0].error_code
+}
+
+/// Until the group's coordinator has loaded what there is.
+async fn coordinate(client: &mut Client) {
+    let find = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("g"));
+    let serves = async {
+        loop {
+            client.send(&frame(10, 0, 1, &find)).await;
+            client.reply().await;
+            client.send(&frame(8, 2, 2, &commit(0))).await;
+            if committed(client.reply().await.1) == 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, serves)
+        .await
+        .expect("no coordinator");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_offsets_that_overlap_are_made_in_order_and_seen_by_a_fetch_behind_them() {
+    let node = start(&[("offsets.topic.replication.factor", "1")]).await;
+    create(&node, "t").await;
+    let mut client = node.connect().await;
+    coordinate(&mut client).await;
+    let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
+        .with_name(name("t"))
+        .with_partition_indexes(vec![0]);
+    let fetch = OffsetFetchRequest::default()
+        .with_group_id(StrBytes::from_static_str("g").into())
+        .with_topics(Some(vec![topic]));
+    let mut pipeline = BytesMut::new();
+    for n in 0..100 {
+        pipeline.extend(frame(8, 2, n, &commit(i64::from(n) + 1)));
+    }
+    pipeline.extend(frame(9, 1, 100, &fetch));
+    client.send(&pipeline).await;
+    for n in 0..100 {
+        let (id, body) = client.reply().await;
+        assert_eq!((id, committed(body)), (n, 0));
+    }
+    let (id, mut body) = client.reply().await;
+    let response = OffsetFetchResponse::decode(&mut body, 1).unwrap();
+    let offset = response.topics[0].partitions[0].committed_offset;
+    assert_eq!((id, offset), (100, 100));
     node.broker.stop().await;
 }
 
