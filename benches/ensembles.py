@@ -207,7 +207,7 @@ class DohleMember(Member, Dohle):
 
 
 class DohleEnsemble(Ensemble):
-    # The client's connections with each server.
+    # The client's connections with each server. More of them make it slower.
     probe, backend, sessions = KafkaProbe, "kafka", 1
 
     def __init__(self, options, binary=DOHLE):
@@ -268,7 +268,7 @@ class ZooKeeperMember(Member, Broker):
 
 
 class ZooKeeper(Ensemble):
-    # More of them make it slower, for the client has two threads for each.
+    # The client's sessions with each server. More of them make it slower, for the client has two threads for each.
     probe, backend, sessions = ZooKeeperProbe, "zookeeper", 1
 
     def member(self, number):

@@ -321,7 +321,7 @@ async fn coordinate(client: &mut Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_of_offsets_that_overlap_are_made_in_order_and_seen_by_a_fetch_behind_them() {
+async fn commits_of_offsets_that_overlap_are_made_in_order() {
     let node = start(&[("offsets.topic.replication.factor", "1")]).await;
     create(&node, "t").await;
     let mut client = node.connect().await;
@@ -433,6 +433,18 @@ async fn produces_without_a_reply_are_carried_out_after_the_client_has_left() {
         records += dohle::protocol::record_batch::Batches::new(&bytes).count() as i64;
     }
     assert_eq!(records, 50);
+    node.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_produce_without_a_reply_ends_the_connection_after_the_replies_before_it() {
+    let node = start(&[("auto.create.topics.enable", "false")]).await;
+    let mut client = node.connect().await;
+    let mut pipeline = frame(18, 0, 1, &ApiVersionsRequest::default());
+    pipeline.extend(frame(0, 8, 2, &produce("nowhere", 0, &["x"])));
+    client.send(&pipeline).await;
+    assert_eq!(client.reply().await.0, 1);
+    assert!(client.is_closed().await);
     node.broker.stop().await;
 }
 

@@ -64,8 +64,8 @@ pub enum RequestError {
 pub enum Overlap {
     /// What comes next sees what this one did.
     Nothing,
-    /// Others of the API: each has taken its place behind those before it when it first waits, and none looks at
-    /// what those before it have done, as whoever decides them in that order does.
+    /// Others of the API: by the time one waits it has its place behind those before it, and it is decided there,
+    /// with what they did.
     Alike,
     /// All: its effects are there before it waits.
     Anything,

@@ -22,7 +22,8 @@ use crate::security::Principal;
 
 /// The room a quiet connection keeps for what comes next.
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
-/// What a connection's room grows to while what comes fills it: a client that sends many small requests at once.
+/// What that grows to while what comes fills it, for a client that sends many small requests at once. It falls again
+/// with the first reads that do not.
 const BUSY_BUFFER_BYTES: usize = 16 * 1024;
 /// How much is read ahead while a request holds up the next.
 const READ_AHEAD_BYTES: usize = 64 * 1024;

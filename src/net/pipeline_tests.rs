@@ -90,6 +90,17 @@ fn a_request_that_waits_lets_in_what_its_api_says() {
 }
 
 #[test]
+fn what_is_decided_in_its_place_overlaps_with_its_like() {
+    let keys = api::APIS.iter().map(|api| api.key);
+    let overlap = keys.filter(|key| Requests::of(&[*key]).pipeline.admits(*key));
+    // Produce, OffsetCommit, CreateTopics, AlterConfigs, IncrementalAlterConfigs.
+    assert_eq!(
+        overlap.collect::<Vec<_>>(),
+        [PRODUCE, 8, CREATE_TOPICS, 33, ALTER]
+    );
+}
+
+#[test]
 fn replies_come_in_order_and_at_once_with_those_that_are_ready_behind() {
     let mut requests = Requests::of(&[ALTER; 4]);
     for number in [2, 1] {

@@ -39,8 +39,8 @@ import org.apache.kafka.common.utils.internals.LogContext;
 /**
  * A Kafka broker's metadata: client metrics subscriptions, changed by IncrementalAlterConfigs and read by
  * DescribeConfigs. Below Kafka's Admin is this same network client; Admin itself takes a thread for each connection,
- * lets one request be under way on it, and goes to which server it likes. Here one thread serves all connections, a
- * few to each server, with as many requests under way on each as there are lanes.
+ * lets one request be under way on it, and goes to which server it likes. Here one thread serves all connections,
+ * with as many requests under way on each as lanes go over it.
  */
 final class KafkaBackend implements Backend {
     private static final byte KIND = ConfigResource.Type.CLIENT_METRICS.id();
@@ -73,9 +73,9 @@ final class KafkaBackend implements Backend {
         PlaintextChannelBuilder channels = new PlaintextChannelBuilder(null);
         channels.configure(Map.of());
         Selector selector = new Selector(-1, metrics, Time.SYSTEM, "bench", channels, log);
-        client = new NetworkClient(selector, new ManualMetadataUpdater(), "bench", MOST_UNDER_WAY, 50, 1000, -1, -1, TIMEOUT_MS,
-            TIMEOUT_MS, TIMEOUT_MS, Time.SYSTEM, true, new ApiVersions(), log, MetadataRecoveryStrategy.NONE,
-            BootstrapConfiguration.DISABLED, false);
+        client = new NetworkClient(selector, new ManualMetadataUpdater(), "bench", MOST_UNDER_WAY, 50, 1000, -1, -1,
+            TIMEOUT_MS, TIMEOUT_MS, TIMEOUT_MS, Time.SYSTEM, true, new ApiVersions(), log,
+            MetadataRecoveryStrategy.NONE, BootstrapConfiguration.DISABLED, false);
         thread = new Thread(this::run, "kafka-client");
         thread.start();
     }

@@ -9,9 +9,9 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
- * Load for an ensemble that keeps small values: `Load zookeeper|kafka SESSIONS HOST:PORT...`, so many sessions or
- * connections with each server, then a command in each
- * line of the standard input, answered by a line of JSON. One process measures again and again: its code is compiled.
+ * Load for an ensemble that keeps small values: `Load zookeeper|kafka SESSIONS HOST:PORT...` (so many sessions, or
+ * connections, with each server), then a command in each line of the standard input, answered by a line of JSON. One
+ * process measures again and again: its code is compiled.
  *
  * create COUNT SIZE OUTSTANDING                    keys from 0 on, BATCH with a request
  * write OUTSTANDING MILLISECONDS KEYS SIZE [FILE]  over all servers; FILE gets a line for each: when it ended, how long
